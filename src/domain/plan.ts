@@ -1,0 +1,117 @@
+import type { Notice, OcppVersion, RateUnit } from "./problem.ts";
+
+/** Power of each session in each slot, W, as its charging profile allows it. */
+export type PowerPlan = Float64Array[];
+
+export type PlanStatus = "OPTIMAL" | "FEASIBLE" | "FALLBACK";
+
+export type ShortfallCause =
+  | "STAY_TOO_SHORT"
+  | "EVSE_LIMIT"
+  | "VEHICLE_LIMIT"
+  | "CIRCUIT_LIMIT"
+  | "MINIMUM_CURRENT"
+  | "OUT_OF_TIME"
+  | "PROFILE_RESOLUTION";
+
+export type Change = "NEW" | "CHANGED" | "UNCHANGED";
+
+/** The answer to a Problem: everything that an `OptimizeResponse` holds. */
+export interface SitePlan {
+  siteId: string;
+  status: PlanStatus;
+  sessionPlans: SessionPlan[];
+  startMs: number;
+  slotStartsMs: number[];
+  /** Sum of all vehicles, one value a slot. */
+  chargingPowerW: Float64Array;
+  /** Charging and base load. */
+  importPowerW: Float64Array;
+  circuits: CircuitPlan[];
+  summary: PlanSummary;
+  notices: Notice[];
+  solve: SolveReport;
+}
+
+export interface SessionPlan {
+  sessionId: string;
+  stationId: string;
+  evseId: number;
+  command: ProfileCommand | undefined;
+  powerW: Float64Array;
+  plannedEnergyWh: number;
+  shortfallWh: number;
+  shortfallCauses: ShortfallCause[];
+  completeMs: number | undefined;
+  energyCost: number;
+  change: Change;
+}
+
+export interface CircuitPlan {
+  circuitId: string;
+  powerW: Float64Array;
+  /** Infinity where the circuit has no limit. */
+  limitW: Float64Array;
+  shadowPricePerKwh: Float64Array;
+}
+
+export interface PlanSummary {
+  requestedEnergyWh: number;
+  plannedEnergyWh: number;
+  shortfallWh: number;
+  energyCost: number;
+  demandCost: number;
+  peakImportW: number;
+  carbonKg: number;
+  uncontrolledCost: number;
+  uncontrolledPeakW: number;
+  changedEnergyWh: number;
+}
+
+export interface SolveReport {
+  solver: "GLPK" | "HIGHS" | "NONE";
+  solveMs: number;
+  columns: number;
+  rows: number;
+  objective: number;
+  bound: number;
+  gap: number;
+  checks: number;
+}
+
+/** What the CSMS sends to the charger. */
+export interface ProfileCommand {
+  ocppVersion: OcppVersion;
+  action: "SetChargingProfile";
+  payloadJson: string;
+  pushWave: 1 | 2;
+  chargingProfile: ChargingProfile;
+}
+
+/** OCPP's ChargingProfile with the names of 2.x; 1.6 uses a part of it. */
+export interface ChargingProfile {
+  id: number;
+  stackLevel: number;
+  chargingProfilePurpose: "TxProfile" | "TxDefaultProfile";
+  chargingProfileKind: "Absolute";
+  /** Absent on a TxDefaultProfile. */
+  transactionId: string | undefined;
+  startScheduleMs: number;
+  chargingRateUnit: RateUnit;
+  periods: ChargingSchedulePeriod[];
+}
+
+export interface ChargingSchedulePeriod {
+  startPeriodS: number;
+  /** In the schedule's unit: A per phase, or W in all. */
+  limit: number;
+  /** Absent on DC. */
+  numberPhases: number | undefined;
+}
+
+/** A profile read back: from atMs until the next step the vehicle may draw this power. */
+export interface PowerStep {
+  atMs: number;
+  /** Sum over the phases. */
+  powerW: number;
+}
