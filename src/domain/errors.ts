@@ -17,7 +17,11 @@ export class WattslotError extends Error {
   readonly code: ErrorCode;
   readonly violations: readonly FieldViolation[];
 
-  constructor(code: ErrorCode, message: string, options?: { violations?: readonly FieldViolation[]; cause?: unknown }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { violations?: readonly FieldViolation[]; cause?: unknown },
+  ) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
     this.name = "WattslotError";
     this.code = code;

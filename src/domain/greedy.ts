@@ -1,0 +1,120 @@
+import type { Charging } from "./charging.ts";
+import { HOUR_MS } from "./charging.ts";
+import type { PowerPlan } from "./plan.ts";
+import type { Problem } from "./problem.ts";
+import { Room } from "./room.ts";
+
+/**
+ * Who goes first when not all fit: LEAST_SLACK is the safe plan made without a solver, which
+ * rotates because whoever waits loses slack; ARRIVAL is plain first come, first served.
+ */
+export type GreedyOrder = "LEAST_SLACK" | "ARRIVAL";
+
+/**
+ * Charges every vehicle as early as the limits allow, slot by slot: first the minimum for as
+ * many as fit, then up to the maximum, always 0 or at least the minimum. An uninterruptible
+ * vehicle gets one block, reserved before the others.
+ */
+export function greedy(problem: Problem, charging: Charging, order: GreedyOrder): PowerPlan {
+  const { ranges, stays, present } = charging;
+  const room = new Room(problem, charging);
+  const plan = stays.map(() => new Float64Array(problem.slotStartsMs.length - 1));
+  const missingWh = problem.sessions.map((session) => session.energyWh);
+
+  const give = (i: number, k: number, powerW: number) => {
+    room.take(i, k, powerW);
+    plan[i][k] += powerW;
+    missingWh[i] -= powerW * stays[i].hours[k - stays[i].first];
+  };
+  /** Most that i may have in slot k in all: fits, is a whole step, and is not more than it needs. */
+  const target = (i: number, k: number): number => {
+    const { minPowerW, maxPowerW, stepPowerW } = ranges[i];
+    const hours = stays[i].hours[k - stays[i].first];
+    const had = plan[i][k];
+    const neededW = Math.ceil((missingWh[i] / hours + had) / stepPowerW - 1e-6) * stepPowerW;
+    const most = Math.min(maxPowerW, had + room.fits(i, k), Math.max(neededW, minPowerW));
+    const whole = Math.floor(most / stepPowerW + 1e-9) * stepPowerW;
+    return whole >= Math.max(minPowerW, had) ? whole : had;
+  };
+
+  for (let k = 0; k < present.length; k++) for (const i of present[k]) give(i, k, ranges[i].floorPowerW);
+  const blocks = problem.sessions.flatMap((session, i) => (session.uninterruptible ? [i] : []));
+  blocks.sort(
+    (a, b) => slackHours(problem, charging, missingWh, a, 0) - slackHours(problem, charging, missingWh, b, 0),
+  );
+  for (const i of blocks) {
+    const { start, end } = bestBlock(problem, charging, room, i, missingWh[i]);
+    for (let k = start; k < end && missingWh[i] > 0; k++) give(i, k, target(i, k) - plan[i][k]);
+  }
+  for (let k = 0; k < present.length; k++) {
+    const waiting = present[k].filter(
+      (i) => missingWh[i] > 0 && ranges[i].maxPowerW > 0 && !problem.sessions[i].uninterruptible,
+    );
+    const rank = waiting.map((i) => ({
+      i,
+      first:
+        order === "ARRIVAL" ? problem.sessions[i].arrivalMs : slackHours(problem, charging, missingWh, i, k),
+      priority: problem.sessions[i].priority,
+    }));
+    rank.sort((a, b) => a.first - b.first || b.priority - a.priority || a.i - b.i);
+    if (order === "LEAST_SLACK") {
+      for (const { i } of rank) {
+        const { minPowerW } = ranges[i];
+        if (plan[i][k] < minPowerW && room.fits(i, k) >= minPowerW) give(i, k, minPowerW);
+      }
+    }
+    for (const { i } of rank) give(i, k, target(i, k) - plan[i][k]);
+  }
+  return plan;
+}
+
+/** Hours that a vehicle could still wait, were it then charged at full power until it leaves. */
+function slackHours(
+  problem: Problem,
+  charging: Charging,
+  missingWh: readonly number[],
+  i: number,
+  k: number,
+): number {
+  const { departureMs, arrivalMs } = problem.sessions[i];
+  const stayHours = (departureMs - Math.max(arrivalMs, problem.slotStartsMs[k])) / HOUR_MS;
+  return stayHours - missingWh[i] / charging.ranges[i].maxPowerW;
+}
+
+/** The block of slots, each with room for the minimum, that delivers most; the earliest of equals. */
+function bestBlock(
+  problem: Problem,
+  charging: Charging,
+  room: Room,
+  i: number,
+  needWh: number,
+): { start: number; end: number } {
+  const { first, end, hours } = charging.stays[i];
+  const { minPowerW, maxPowerW } = charging.ranges[i];
+  let best = { start: first, end: first, energyWh: 0 };
+  if (maxPowerW === 0 || needWh <= 0) return best;
+  const mustGoOn = isCharging(problem, i);
+  for (let start = first; start < end; start++) {
+    let energyWh = 0;
+    let k = start;
+    for (; k < end && energyWh < needWh; k++) {
+      const powerW = Math.min(maxPowerW, room.fits(i, k));
+      if (powerW < minPowerW || powerW <= 0) break;
+      energyWh += powerW * hours[k - first];
+    }
+    if (Math.min(energyWh, needWh) > best.energyWh + 1e-6)
+      best = { start, end: k, energyWh: Math.min(energyWh, needWh) };
+    if (best.energyWh >= needWh || (mustGoOn && best.energyWh > 0)) break;
+  }
+  return best;
+}
+
+/** Whether the installed plan has the vehicle charging when the new plan starts. */
+export function isCharging(problem: Problem, i: number): boolean {
+  const { installed, arrivalMs } = problem.sessions[i];
+  const startMs = problem.slotStartsMs[0];
+  if (installed === undefined || arrivalMs > startMs) return false;
+  const { powerW } = installed;
+  const index = Math.floor((startMs - powerW.startMs) / powerW.stepMs);
+  return powerW.values[Math.min(Math.max(index, 0), powerW.values.length - 1)] > 0;
+}

@@ -1,0 +1,105 @@
+import type { Charging } from "./charging.ts";
+import { HOUR_MS, slotAt } from "./charging.ts";
+import type { PowerPlan } from "./plan.ts";
+import type { Problem } from "./problem.ts";
+import { rangeOver } from "./series.ts";
+import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
+
+/** What a plan delivers and costs. */
+export interface Measures {
+  /** Each session's energy as its profile allows it, Wh; may pass the need by part of a slot. */
+  allowedWh: Float64Array;
+  energyCosts: Float64Array;
+  /** Sum of the vehicles in each slot, W. */
+  chargingPowerW: Float64Array;
+  /** Charging, mean base load and uncontrolled chargers in each slot, W. */
+  importPowerW: Float64Array;
+  peakImportW: number;
+  demandCost: number;
+  carbonKg: number;
+}
+
+/** Energy, money and carbon of a plan. Base load counts in the import and the demand charge, not in the cost of energy. */
+export function measure(problem: Problem, charging: Charging, plan: PowerPlan): Measures {
+  const slotCount = problem.slotStartsMs.length - 1;
+  const prices = slotPrices(problem);
+  const carbon = slotCarbon(problem);
+  const allowedWh = new Float64Array(plan.length);
+  const energyCosts = new Float64Array(plan.length);
+  const chargingPowerW = new Float64Array(slotCount);
+  let carbonKg = 0;
+  plan.forEach((powerW, i) => {
+    const { first, end, hours } = charging.stays[i];
+    for (let k = first; k < end; k++) {
+      const energyWh = powerW[k] * hours[k - first];
+      allowedWh[i] += energyWh;
+      energyCosts[i] += (prices[k] * energyWh) / 1000;
+      carbonKg += (carbon[k] * energyWh) / 1e6;
+      chargingPowerW[k] += powerW[k];
+    }
+  });
+  const baseW = slotBaseLoad(problem);
+  const importPowerW = chargingPowerW.map((powerW, k) => powerW + baseW[k]);
+  return {
+    allowedWh,
+    energyCosts,
+    chargingPowerW,
+    importPowerW,
+    peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
+    demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
+    carbonKg,
+  };
+}
+
+/** Mean base load of the whole site in each slot, uncontrolled chargers included, W. */
+export function slotBaseLoad(problem: Problem): Float64Array {
+  const starts = problem.slotStartsMs;
+  const baseW = new Float64Array(starts.length - 1);
+  for (let k = 0; k < baseW.length; k++) baseW[k] = meanBaseLoad(problem, starts[k], starts[k + 1]);
+  return baseW;
+}
+
+/** Mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
+export function meanBaseLoad(problem: Problem, fromMs: number, toMs: number): number {
+  let sumW = 0;
+  for (const { baseLoadW, baseLoadA } of problem.site.circuits) {
+    if (baseLoadW !== undefined) sumW += rangeOver(baseLoadW, fromMs, toMs).mean;
+    else
+      for (const series of baseLoadA)
+        if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * problem.site.nominalVoltageV;
+  }
+  for (const { uncontrolledPowerW } of problem.site.evses) sumW += uncontrolledPowerW ?? 0;
+  return sumW;
+}
+
+/** Highest mean import over a demand window, W. */
+function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
+  let peakW = 0;
+  for (const window of demandWindows(problem)) {
+    let energyWh = meanBaseLoad(problem, window.startMs, window.endMs) * window.hours;
+    forPresence(problem, charging, window, (i, k, hours) => {
+      energyWh += plan[i][k] * hours;
+    });
+    peakW = Math.max(peakW, energyWh / window.hours);
+  }
+  return peakW;
+}
+
+/** Calls back with the hours that each session is present in each slot's part of a stretch of time. */
+export function forPresence(
+  problem: Problem,
+  charging: Charging,
+  span: { startMs: number; endMs: number },
+  visit: (i: number, k: number, hours: number) => void,
+): void {
+  const starts = problem.slotStartsMs;
+  let k = slotAt(starts, span.startMs);
+  for (; k + 1 < starts.length && starts[k] < span.endMs; k++) {
+    for (const i of charging.present[k]) {
+      const { arrivalMs, departureMs } = problem.sessions[i];
+      const from = Math.max(span.startMs, starts[k], arrivalMs);
+      const to = Math.min(span.endMs, starts[k + 1], departureMs);
+      if (to > from) visit(i, k, (to - from) / HOUR_MS);
+    }
+  }
+}
