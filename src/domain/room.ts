@@ -57,7 +57,16 @@ export class Room {
       const room = this.left[offset + keys[n]] / factors[n];
       if (room < most) most = room;
     }
-    return most < 0 ? 0 : most;
+    return Math.max(0, most);
+  }
+
+  /** Power, W, that session i would have to give back in slot k for no limit above it to be passed. */
+  overdraft(i: number, k: number): number {
+    const { keys, factors } = this.footprints[i];
+    const offset = k * this.circuitCount * QUANTITIES;
+    let over = 0;
+    for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
+    return over;
   }
 
   /** Takes power for session i in slot k; a negative power gives it back. */

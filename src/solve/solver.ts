@@ -25,6 +25,8 @@ export interface IntegerOptions {
   integers: Int32Array;
   /** Stop when (objective - bound) / |bound| is at most this. */
   relativeGap: number;
+  /** Give up the proof after so many nodes of the search tree; a solver that can't count them ignores it. */
+  nodeLimit?: number;
   /** A feasible point to start from, one value a column. */
   start?: Float64Array;
 }

@@ -1,0 +1,36 @@
+import type { LpBuilder } from "./lp.ts";
+import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
+
+/**
+ * Marginal penalties of the shares of a need that stay unmet, first fifth to last: convex, so
+ * that scarcity is spread by share.
+ */
+export const FAIRNESS = [1, 1.2, 1.4, 1.6, 1.8];
+
+/** Balances each session's energy: hours x power + unmet - over = need, the need capped by what the stay allows. */
+export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolean): EnergyColumns[] {
+  const { problem, charging, pricing, offsets, hours, maxKw, minKw } = powers;
+  const leastPriority = Math.min(...problem.sessions.map((session) => session.priority));
+  return problem.sessions.map((session, i) => {
+    let mostKwh = 0;
+    let minimumKwh = 0;
+    let floorKwh = 0;
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) {
+      mostKwh += hours[n] * maxKw[n];
+      minimumKwh = Math.max(minimumKwh, hours[n] * minKw[n]);
+      floorKwh += (hours[n] * charging.ranges[i].floorPowerW) / 1000;
+    }
+    const energyKwh = Math.min(session.energyWh / 1000, mostKwh);
+    const weight = (pricing.unmet * session.priority) / leastPriority;
+    const factors = scarce ? FAIRNESS : FAIRNESS.slice(-1);
+    const unmet = builder.columnCount;
+    for (const factor of factors) builder.addColumn(weight * factor, 0, energyKwh / factors.length);
+    const overKwh = Math.max(floorKwh, session.energyWh > 0 ? minimumKwh : 0);
+    const over = overKwh > 0 ? builder.addColumn(pricing.over, 0, overKwh) : -1;
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) addPowerEntry(powers, builder, n, hours[n]);
+    for (let s = 0; s < factors.length; s++) builder.addEntry(unmet + s, 1);
+    if (over >= 0) builder.addEntry(over, -1);
+    builder.endRow(energyKwh, energyKwh);
+    return { energyKwh, unmet, segments: factors.length, over };
+  });
+}

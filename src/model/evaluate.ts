@@ -1,0 +1,88 @@
+import { forPresence, meanBaseLoad } from "../domain/measure.ts";
+import type { PowerPlan } from "../domain/plan.ts";
+import { rangeOver } from "../domain/series.ts";
+import { demandWindows } from "../domain/tariff.ts";
+import { FLAT_LAYERS } from "./demand.ts";
+import { FAIRNESS } from "./energy.ts";
+import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
+import type { Program } from "./program.ts";
+
+/**
+ * The program's objective at a plan, every auxiliary column at its best value: what the plan
+ * costs in the program's own terms, comparable with a bound. Powers in W. The plan need not
+ * keep the limits.
+ */
+export function evaluate(program: Program, plan: PowerPlan): number {
+  let cost = demandTerm(program, plan) + flatTerm(program, plan);
+  plan.forEach((_, i) => {
+    cost += sessionTerm(program, plan, i);
+  });
+  return cost;
+}
+
+function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
+  const { problem, charging, pricing, energy } = program;
+  const { first, end, hours } = charging.stays[i];
+  const { installed, arrivalMs, departureMs, priority } = problem.sessions[i];
+  const starts = problem.slotStartsMs;
+  let cost = 0;
+  let energyKwh = 0;
+  for (let k = first; k < end; k++) {
+    const kw = plan[i][k] / 1000;
+    energyKwh += kw * hours[k - first];
+    cost += kw * hours[k - first] * pricing.slotCost(i, k);
+    if (installed === undefined) continue;
+    const from = Math.max(starts[k], arrivalMs);
+    const installedKw =
+      rangeOver(installed.powerW, from, Math.max(from + 1, Math.min(starts[k + 1], departureMs))).mean / 1000;
+    cost += Math.max(0, kw - installedKw) * hours[k - first] * pricing.change;
+  }
+  const unmetKwh = energy[i].energyKwh - energyKwh;
+  if (unmetKwh <= 0) return cost - unmetKwh * pricing.over;
+  const leastPriority = Math.min(...problem.sessions.map((session) => session.priority));
+  const factors = energy[i].segments === 1 ? FAIRNESS.slice(-1) : FAIRNESS;
+  const segmentKwh = energy[i].energyKwh / factors.length;
+  factors.forEach((factor, s) => {
+    const inSegment = Math.min(segmentKwh, Math.max(0, unmetKwh - s * segmentKwh));
+    cost += (inSegment * factor * pricing.unmet * priority) / leastPriority;
+  });
+  return cost;
+}
+
+function demandTerm(program: Program, plan: PowerPlan): number {
+  const { problem, charging, pricing, demand } = program;
+  if (demand === undefined) return 0;
+  let peakKw = demand.leastKw;
+  for (const window of demandWindows(problem)) {
+    let kw = meanBaseLoad(problem, window.startMs, window.endMs) / 1000;
+    forPresence(problem, charging, window, (i, k, hours) => {
+      kw += ((plan[i][k] / 1000) * hours) / window.hours;
+    });
+    peakKw = Math.max(peakKw, kw);
+  }
+  return pricing.demand * peakKw;
+}
+
+function flatTerm(program: Program, plan: PowerPlan): number {
+  const { problem, charging, baseW, flat } = program;
+  if (flat === undefined) return 0;
+  const starts = problem.slotStartsMs;
+  let cost = 0;
+  let peakKw = 0;
+  for (let k = 0; k < charging.present.length; k++) {
+    if (charging.present[k].length === 0) continue;
+    const slotHours = (starts[k + 1] - starts[k]) / 3_600_000;
+    const baseKw = baseW[k] / 1000;
+    let kw = baseKw;
+    for (const i of charging.present[k]) {
+      kw += ((plan[i][k] / 1000) * charging.stays[i].hours[k - charging.stays[i].first]) / slotHours;
+    }
+    peakKw = Math.max(peakKw, kw);
+    for (let s = 0; s < FLAT_LAYERS; s++) {
+      const from = Math.max(baseKw, (flat.topKw * s) / FLAT_LAYERS);
+      const to = (flat.topKw * (s + 1)) / FLAT_LAYERS;
+      cost += Math.max(0, Math.min(kw, to) - from) * ((2 * s + 1) / FLAT_LAYERS) * slotHours;
+    }
+  }
+  return cost + peakKw * PEAK_PER_HOUR * horizonHours(problem);
+}

@@ -1,0 +1,81 @@
+import type { Charging } from "../domain/charging.ts";
+import { slotBaseLoad } from "../domain/measure.ts";
+import type { Problem } from "../domain/problem.ts";
+import { Room } from "../domain/room.ts";
+import { rangeOver } from "../domain/series.ts";
+import { addCircuitRows } from "./circuits.ts";
+import { addDemandCharge, addFlatness } from "./demand.ts";
+import { addEnergyRows } from "./energy.ts";
+import { LpBuilder } from "./lp.ts";
+import { pricingOf } from "./pricing.ts";
+import type { Powers, Program } from "./program.ts";
+
+/**
+ * Builds the program. `scarce`: whether some vehicle may end short; if not, unmet energy needs
+ * no fair segments. Hard rows are physical limits only; every goal has slack, so that the
+ * program is feasible by construction.
+ */
+export function formulate(problem: Problem, charging: Charging, scarce: boolean): Program {
+  const builder = new LpBuilder();
+  const pricing = pricingOf(problem, charging);
+  const offsets = new Int32Array(problem.sessions.length + 1);
+  charging.stays.forEach((stay, i) => {
+    offsets[i + 1] = offsets[i] + stay.hours.length;
+  });
+  const count = offsets[problem.sessions.length];
+  const powers: Powers = {
+    problem,
+    charging,
+    pricing,
+    baseW: slotBaseLoad(problem),
+    offsets,
+    columns: new Int32Array(count),
+    extras: new Int32Array(count).fill(-1),
+    minKw: new Float64Array(count),
+    maxKw: new Float64Array(count),
+    hours: new Float64Array(count),
+  };
+  for (let i = 0; i < problem.sessions.length; i++) addPowerColumns(powers, builder, i);
+  const energy = addEnergyRows(powers, builder, scarce);
+  const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
+  const demand = addDemandCharge(powers, builder);
+  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder) : undefined;
+  return { ...powers, lp: builder.build(), energy, circuitRows, demand, flat };
+}
+
+function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
+  const { problem, charging, pricing } = powers;
+  const { first, end, hours } = charging.stays[i];
+  const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
+  const { installed, energyWh, uninterruptible } = problem.sessions[i];
+  const starts = problem.slotStartsMs;
+  const maxKw = (energyWh > 0 ? maxPowerW : floorPowerW) / 1000;
+  const floorKw = floorPowerW / 1000;
+  // Within a block a vehicle must draw something, whatever its charger's minimum.
+  const minKw = Math.max(minPowerW, uninterruptible ? stepPowerW : 0) / 1000;
+  for (let k = first; k < end; k++) {
+    const n = powers.offsets[i] + k - first;
+    powers.hours[n] = hours[k - first];
+    powers.minKw[n] = Math.min(minKw, maxKw);
+    powers.maxKw[n] = maxKw;
+    const cost = pricing.slotCost(i, k) * hours[k - first];
+    if (installed === undefined) {
+      powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
+      continue;
+    }
+    const from = Math.max(starts[k], problem.sessions[i].arrivalMs);
+    const installedKw =
+      rangeOver(
+        installed.powerW,
+        from,
+        Math.max(from + 1, Math.min(starts[k + 1], problem.sessions[i].departureMs)),
+      ).mean / 1000;
+    const changeCost = cost + pricing.change * hours[k - first];
+    if (installedKw >= maxKw) powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
+    else if (installedKw <= floorKw) powers.columns[n] = builder.addColumn(changeCost, floorKw, maxKw);
+    else {
+      powers.columns[n] = builder.addColumn(cost, floorKw, installedKw);
+      powers.extras[n] = builder.addColumn(changeCost, 0, maxKw - installedKw);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import type { Charging } from "../domain/charging.ts";
+import type { Problem } from "../domain/problem.ts";
+import type { CircuitRow } from "./circuits.ts";
+import type { Lp, LpBuilder } from "./lp.ts";
+import type { Pricing } from "./pricing.ts";
+
+/**
+ * The power columns of a site's linear program. Powers in kW, energies in kWh, money in units
+ * of `pricing.unit`. For session i and slot k of its stay the power is
+ * x = columns[n] + (extras[n] >= 0 ? the column extras[n] : 0), n = offsets[i] + k - stay.first:
+ * the first column reaches up to the installed plan, the second, dearer by the price of a
+ * change, goes above it.
+ */
+export interface Powers {
+  problem: Problem;
+  charging: Charging;
+  pricing: Pricing;
+  /** Mean base load of the site in each slot, W. */
+  baseW: Float64Array;
+  /** Where each session's slots begin in the arrays below; one entry more than sessions. */
+  offsets: Int32Array;
+  columns: Int32Array;
+  /** -1 where there is no second column. */
+  extras: Int32Array;
+  /** Bounds of the power when it is not 0, kW. */
+  minKw: Float64Array;
+  maxKw: Float64Array;
+  hours: Float64Array;
+}
+
+/** A site's linear program and what its columns and rows mean. */
+export interface Program extends Powers {
+  lp: Lp;
+  circuitRows: CircuitRow[];
+  energy: EnergyColumns[];
+  demand: DemandColumns | undefined;
+  flat: FlatColumns | undefined;
+}
+
+/** What a session's energy row adds to its powers: sum of hours x power + unmet - over = energyKwh. */
+export interface EnergyColumns {
+  /** The need, capped by what the stay physically allows. */
+  energyKwh: number;
+  /** First unmet segment and their number, each the same share of the energy. */
+  unmet: number;
+  segments: number;
+  /** Column of energy above the need, forced by a minimum; -1 where none can be. */
+  over: number;
+}
+
+/** The peak column of a demand charge and the least peak that the base load alone sets, kW. */
+export interface DemandColumns {
+  column: number;
+  leastKw: number;
+}
+
+/** The layers of FLATTEST reach from 0 to this power, kW. */
+export interface FlatColumns {
+  topKw: number;
+}
+
+/** Power of entry n of a solution, kW. */
+export function powerKw(powers: Powers, primal: Float64Array, n: number): number {
+  const extra = powers.extras[n];
+  return primal[powers.columns[n]] + (extra < 0 ? 0 : primal[extra]);
+}
+
+/** Adds entry n's power, times a factor, to the row being built. */
+export function addPowerEntry(powers: Powers, builder: LpBuilder, n: number, factor: number): void {
+  builder.addEntry(powers.columns[n], factor);
+  if (powers.extras[n] >= 0) builder.addEntry(powers.extras[n], factor);
+}
