@@ -1,14 +1,284 @@
-import type { Problem } from "./domain/problem.ts";
-import type { SitePlan } from "./domain/plan.ts";
+import { answer, type Candidate } from "./answer.ts";
+import { type Charging, chargingOf } from "./domain/charging.ts";
+import type { Excess } from "./domain/check.ts";
+import { WattslotError } from "./domain/errors.ts";
+import { greedy } from "./domain/greedy.ts";
+import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
+import type { Problem, SolverChoice } from "./domain/problem.ts";
+import { evaluate } from "./model/evaluate.ts";
+import { shadowPrices, undeliveredWh } from "./model/explain.ts";
+import { extract } from "./model/extract.ts";
+import { formulate } from "./model/formulate.ts";
+import { type Part, split } from "./model/lp.ts";
+import { type Program, powerKw } from "./model/program.ts";
+import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
+import { createPool } from "./solve/pool.ts";
+import type { Solver } from "./solve/solver.ts";
 
+/** Columns up to which independent pieces of a program are solved in one call. */
+const PACK_COLUMNS = 1000;
+/** Columns from which HiGHS is faster than GLPK, loading and re-solving included (`npm run bench`). */
+const HIGHS_COLUMNS = 600;
+/** Columns from which the safe plan is handed over before the solve, in case the thread must be ended. */
+const LONG_SOLVE_COLUMNS = 10_000;
+
+/** The solvers of one thread. */
+export interface Solvers {
+  glpk: Solver;
+  highs: Solver;
+}
+
+/** A plan whose profiles have all passed the checker, and the excesses of plans that it replaced. */
+export interface Planned {
+  plan: SitePlan;
+  excesses: Excess[];
+}
+
+/**
+ * Plans one site, in the order of the stages: formulate, solve, refine to 0 or the minimum,
+ * extract in whole steps, then the answer, whose payloads are read back and checked. `leftMs`
+ * tells the time that is left; pieces of the program that are not solved in it take the safe
+ * plan. `onSafePlan` gets the finished safe plan before a solve that may take long.
+ */
+export function planSite(
+  problem: Problem,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+): Planned {
+  const charging = chargingOf(problem);
+  const safe = greedy(problem, charging, "LEAST_SLACK");
+  const program = formulate(problem, charging, isScarce(problem, charging, safe));
+  if (program.lp.columnCount > LONG_SOLVE_COLUMNS) onSafePlan?.(safePlan(problem, charging, safe, []));
+
+  const startedMs = leftMs();
+  const parts = split(program.lp, PACK_COLUMNS);
+  // NaN where a piece has no solution.
+  const primal = new Float64Array(program.lp.columnCount).fill(Number.NaN);
+  const relaxed = primal.slice();
+  const duals = new Float64Array(program.lp.rowCount);
+  const used = new Set<Solver["name"]>();
+  let bound = 0;
+  let solved = 0;
+  let isProved = true;
+  for (const part of parts) {
+    const solver = choose(solvers, problem.solver, part);
+    used.add(solver.name);
+    const outcome = solvePart(program, part, solver, leftMs);
+    if (outcome === undefined) {
+      isProved = false;
+      bound = Number.NaN;
+      continue;
+    }
+    solved++;
+    bound += outcome.bound;
+    isProved &&= gapOf(outcome.objective, outcome.bound) <= MIP_GAP;
+    part.columns.forEach((column, j) => {
+      primal[column] = outcome.primal[j];
+      relaxed[column] = outcome.relaxed[j];
+    });
+    part.rows.forEach((row, r) => {
+      duals[row] = outcome.duals[r];
+    });
+  }
+  if (solved === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
+  const solveMs = startedMs - leftMs();
+
+  const isComplete = solved === parts.length;
+  const candidate: Candidate = {
+    power: extract(program, powersOf(program, primal, safe)),
+    status: isProved ? "OPTIMAL" : "FEASIBLE",
+    relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
+    shadowPrices: shadowPrices(program, duals),
+    report: (sent) => {
+      const objective = evaluate(program, sent);
+      const proved = isComplete ? bound : trivialBound(program);
+      return {
+        solver: used.has("HIGHS") ? "HIGHS" : "GLPK",
+        solveMs,
+        columns: program.lp.columnCount,
+        rows: program.lp.rowCount,
+        objective: objective * program.pricing.unit,
+        bound: proved * program.pricing.unit,
+        gap: gapOf(objective, proved),
+      };
+    },
+  };
+  const { plan, excesses } = answer(problem, charging, candidate);
+  return excesses.length === 0 ? { plan, excesses } : safePlan(problem, charging, safe, excesses);
+}
+
+/** The safe plan without a solver; should even its profiles fail the check, nothing charges. */
+export function planSafely(problem: Problem): Planned {
+  const charging = chargingOf(problem);
+  return safePlan(problem, charging, greedy(problem, charging, "LEAST_SLACK"), []);
+}
+
+function safePlan(problem: Problem, charging: Charging, safe: PowerPlan, faults: Excess[]): Planned {
+  const first = answer(problem, charging, fallback(safe));
+  if (first.excesses.length === 0) return { plan: first.plan, excesses: faults };
+  const nothing = safe.map((powerW) => new Float64Array(powerW.length));
+  const last = answer(problem, charging, fallback(nothing));
+  if (last.excesses.length === 0) return { plan: last.plan, excesses: [...faults, ...first.excesses] };
+  throw new WattslotError("INTERNAL", "no plan passed the check", { cause: last.excesses });
+}
+
+function fallback(power: PowerPlan): Candidate {
+  const status: PlanStatus = "FALLBACK";
+  const report = { solver: "NONE" as const, solveMs: 0, columns: 0, rows: 0, objective: 0, bound: 0, gap: 0 };
+  return { power, status, relaxedShortWh: undefined, shadowPrices: undefined, report: () => report };
+}
+
+interface PartOutcome {
+  primal: Float64Array;
+  relaxed: Float64Array;
+  duals: Float64Array;
+  objective: number;
+  bound: number;
+}
+
+/** Solves and refines one piece; undefined when time runs out or the solver fails. */
+function solvePart(
+  program: Program,
+  part: Part,
+  solver: Solver,
+  leftMs: () => number,
+): PartOutcome | undefined {
+  if (leftMs() <= 0) return undefined;
+  const loaded = solver.load(part.lp);
+  try {
+    const relaxed = loaded.solve({ timeLimitMs: leftMs() });
+    if (relaxed.status !== "optimal") return undefined;
+    const refined = refine(program, part, solver, loaded, relaxed, leftMs);
+    if (refined === undefined) return undefined;
+    return { ...refined, relaxed: relaxed.primal, duals: relaxed.duals };
+  } finally {
+    loaded.dispose();
+  }
+}
+
+function choose(solvers: Solvers, choice: SolverChoice, part: Part): Solver {
+  if (choice === "GLPK") return solvers.glpk;
+  if (choice === "HIGHS") return solvers.highs;
+  return part.lp.columnCount < HIGHS_COLUMNS ? solvers.glpk : solvers.highs;
+}
+
+/** The powers, W, of a solution; the safe plan's where it has none. */
+function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): PowerPlan {
+  return program.charging.stays.map(({ first, end }, i) => {
+    const powerW = safe[i].slice();
+    for (let k = first; k < end; k++) {
+      const kw = powerKw(program, primal, program.offsets[i] + k - first);
+      if (!Number.isNaN(kw)) powerW[k] = kw * 1000;
+    }
+    return powerW;
+  });
+}
+
+/** Whether the safe plan leaves a vehicle short that its stay would not. */
+function isScarce(problem: Problem, charging: Charging, safe: PowerPlan): boolean {
+  return problem.sessions.some(({ energyWh }, i) => {
+    const { first, hours } = charging.stays[i];
+    const most = hours.reduce((wh, h) => wh + h * charging.ranges[i].maxPowerW, 0);
+    const given = hours.reduce((wh, h, n) => wh + h * safe[i][first + n], 0);
+    return given < Math.min(energyWh, most) - 1;
+  });
+}
+
+/** A bound that needs no solver: every vehicle's energy at its cheapest slot, the peak at its least. */
+function trivialBound(program: Program): number {
+  const { charging, pricing, energy, demand } = program;
+  let bound = demand === undefined ? 0 : pricing.demand * demand.leastKw;
+  charging.stays.forEach(({ first, end }, i) => {
+    let least = Number.POSITIVE_INFINITY;
+    for (let k = first; k < end; k++) least = Math.min(least, pricing.slotCost(i, k));
+    if (end > first) bound += energy[i].energyKwh * least;
+  });
+  return bound;
+}
+
+/** Plans sites on worker threads. */
 export interface Engine {
   /**
    * Plans one site. Resolves before `deadlineMs` (epoch) with the optimum, the best plan found
    * or the fallback, and says which. Rejects with a WattslotError: CANCELLED when the signal
-   * aborts, RESOURCE_EXHAUSTED when the queue is full, DEADLINE_EXCEEDED when not even the
-   * fallback could be made, INTERNAL otherwise.
+   * aborts, RESOURCE_EXHAUSTED when the queue is full, UNAVAILABLE when the engine is closing,
+   * INTERNAL when no plan passed the check.
    */
   optimise(problem: Problem, options?: { signal?: AbortSignal; deadlineMs?: number }): Promise<SitePlan>;
   /** Ends the worker threads; pending calls reject with UNAVAILABLE. */
   close(): Promise<void>;
+}
+
+/** What a worker is sent: plan this, and be done by then. */
+export interface Task {
+  problem: Problem;
+  finishMs: number;
+}
+
+export interface EngineOptions {
+  /** Number of threads. */
+  workers: number;
+  /** Problems that may wait for a thread. */
+  maxQueue: number;
+  /** Told of every plan that failed the check and of every thread that broke; neither reaches a caller. */
+  onFault: (message: string, detail: unknown) => void;
+  /** The compiled worker; only to be given where this module does not run from its compiled folder. */
+  workerUrl?: URL;
+}
+
+/** Starts an engine. */
+export function createEngine(options: EngineOptions): Engine {
+  const pool = createPool<Task, Planned, Planned>({
+    workerUrl: options.workerUrl ?? new URL("./worker.js", import.meta.url),
+    size: options.workers,
+    maxQueue: options.maxQueue,
+    onFault: (error) => options.onFault("worker thread broke", error),
+  });
+  const accept = ({ plan, excesses }: Planned): SitePlan => {
+    if (excesses.length > 0)
+      options.onFault("a plan failed the check and was replaced", { siteId: plan.siteId, excesses });
+    return plan;
+  };
+  return {
+    async optimise(problem, { signal, deadlineMs = Number.POSITIVE_INFINITY } = {}) {
+      const nowMs = Date.now();
+      const answerByMs = Math.min(deadlineMs, nowMs + problem.timeLimitMs);
+      // The hard limit leaves time for the safe plan here, the soft one for the answer there.
+      const hardMs = answerByMs - safePlanMs(problem);
+      const finishMs = hardMs - 0.1 * (hardMs - nowMs);
+      let safe: Planned | undefined;
+      if (finishMs > nowMs) {
+        try {
+          return accept(
+            await pool.run(
+              { problem, finishMs },
+              {
+                deadlineMs: hardMs,
+                onInterim: (planned) => {
+                  safe = planned;
+                },
+                ...(signal === undefined ? {} : { signal }),
+              },
+            ),
+          );
+        } catch (error) {
+          const { code } = WattslotError.from(error);
+          if (code !== "DEADLINE_EXCEEDED" && code !== "INTERNAL") throw error;
+          if (code === "INTERNAL") options.onFault("planning failed; the safe plan goes out", error);
+        }
+      }
+      signal?.throwIfAborted();
+      return accept(safe ?? planSafely(problem));
+    },
+    close: () => pool.close(),
+  };
+}
+
+/** Time to set aside for the safe plan, ms, by the size of the problem (a few times what it takes). */
+function safePlanMs(problem: Problem): number {
+  const slotMs = problem.slotStartsMs[1] - problem.slotStartsMs[0];
+  let cells = problem.slotStartsMs.length * problem.site.circuits.length;
+  for (const { arrivalMs, departureMs } of problem.sessions) cells += (departureMs - arrivalMs) / slotMs + 1;
+  return 10 + cells / 500;
 }

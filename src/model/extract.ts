@@ -7,24 +7,23 @@ const SOLVER_TOLERANCE_W = 2e-3;
 const ROOM_TOLERANCE_W = 1e-6;
 
 /**
- * Powers in kW, one for each entry of the program, as a plan in whole steps of the chargers:
- * rounded down, and then, where energy is missing through the rounding, raised step by step in
+ * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is missing through the rounding, raised step by step in
  * the cheapest slots that are on and have room under every limit. The raising never makes a new
  * site peak where a peak costs.
  */
-export function extract(program: Program, powersKw: Float64Array): PowerPlan {
-  const { problem, charging, offsets } = program;
+export function extract(program: Program, solved: PowerPlan): PowerPlan {
+  const { problem, charging } = program;
   const room = new Room(problem, charging);
   const slotCount = problem.slotStartsMs.length - 1;
   const plan = charging.stays.map(() => new Float64Array(slotCount));
   charging.stays.forEach(({ first, end }, i) => {
     for (let k = first; k < end; k++) {
-      plan[i][k] = roundDown(program, i, powersKw[offsets[i] + k - first] * 1000);
+      plan[i][k] = roundDown(program, i, solved[i][k]);
       room.take(i, k, plan[i][k]);
     }
   });
   trim(program, plan, room);
-  const peaks = program.pricing.peakMatters ? ceilings(program, powersKw, plan) : undefined;
+  const peaks = program.pricing.peakMatters ? ceilings(program, solved, plan) : undefined;
   plan.forEach((_, i) => {
     topUp(program, plan, room, peaks, i);
   });
@@ -56,13 +55,13 @@ function trim(program: Program, plan: PowerPlan, room: Room): void {
 }
 
 /** Room in each slot below the highest power of the unrounded plan. */
-function ceilings(program: Program, powersKw: Float64Array, plan: PowerPlan): Float64Array {
-  const { charging, offsets, baseW } = program;
+function ceilings(program: Program, solved: PowerPlan, plan: PowerPlan): Float64Array {
+  const { charging, baseW } = program;
   const exact = baseW.slice();
   const rounded = baseW.slice();
   charging.present.forEach((sessions, k) => {
     for (const i of sessions) {
-      exact[k] += powersKw[offsets[i] + k - charging.stays[i].first] * 1000;
+      exact[k] += solved[i][k];
       rounded[k] += plan[i][k];
     }
   });

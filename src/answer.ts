@@ -1,0 +1,219 @@
+import type { Charging } from "./domain/charging.ts";
+import { check, type Excess } from "./domain/check.ts";
+import { greedy } from "./domain/greedy.ts";
+import { measure } from "./domain/measure.ts";
+import type {
+  CircuitPlan,
+  PlanStatus,
+  PowerPlan,
+  PowerStep,
+  SessionPlan,
+  SitePlan,
+  SolveReport,
+} from "./domain/plan.ts";
+import type { Notice, Problem } from "./domain/problem.ts";
+import { Room } from "./domain/room.ts";
+import { rangeOver, valueAt } from "./domain/series.ts";
+import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
+import { changeOf } from "./ocpp/change.ts";
+import { expand } from "./ocpp/expand.ts";
+import { toPayload } from "./ocpp/payload.ts";
+import { toProfile } from "./ocpp/profile.ts";
+
+/** A plan and what is known of how it came about. */
+export interface Candidate {
+  power: PowerPlan;
+  status: PlanStatus;
+  /** Energy that each session misses in the relaxed optimum, Wh; undefined where there is none. */
+  relaxedShortWh: Float64Array | undefined;
+  /** What one more kWh would be worth, [circuit][slot]; undefined where no duals are known. */
+  shadowPrices: Float64Array[] | undefined;
+  /** Fills in the report for the powers as sent. */
+  report: (sent: PowerPlan) => Omit<SolveReport, "checks">;
+}
+
+/**
+ * Turns a plan into the answer: writes each session's profile, reads the payloads back, checks
+ * them against every limit, and reports on what they allow rather than on what was planned.
+ * A plan with excesses must not be sent.
+ */
+export function answer(
+  problem: Problem,
+  charging: Charging,
+  candidate: Candidate,
+): { plan: SitePlan; excesses: Excess[] } {
+  const { site, sessions, slotStartsMs } = problem;
+  const sent: PowerPlan = [];
+  const emitted: PowerStep[][] = [];
+  const commands = candidate.power.map((power, i) => {
+    const evse = site.evses[sessions[i].evse];
+    const { profile, powerW } = toProfile(problem, i, power);
+    const payloadJson = toPayload(profile, evse);
+    emitted.push(expand(payloadJson, evse, site.nominalVoltageV));
+    sent.push(powerW);
+    const { change, pushWave } = changeOf(problem, i, powerW);
+    // Before a vehicle is there it has no transaction that a profile could be sent for.
+    const canSend = sessions[i].arrivalMs <= slotStartsMs[0] || sessions[i].transactionId !== "";
+    const command =
+      change === "UNCHANGED" || !canSend
+        ? undefined
+        : {
+            ocppVersion: evse.ocpp.version,
+            action: "SetChargingProfile" as const,
+            payloadJson,
+            pushWave,
+            chargingProfile: profile,
+          };
+    return { change, command };
+  });
+  const { excesses, checks } = check(problem, emitted);
+
+  const measures = measure(problem, charging, sent);
+  const sessionPlans = sessions.map((session, i): SessionPlan => {
+    const plannedEnergyWh = Math.min(session.energyWh, measures.allowedWh[i]);
+    const missingWh = session.energyWh - plannedEnergyWh;
+    const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+    return {
+      sessionId: session.sessionId,
+      stationId: site.evses[session.evse].stationId,
+      evseId: site.evses[session.evse].evseId,
+      command: commands[i].command,
+      powerW: sent[i],
+      plannedEnergyWh: session.energyWh - shortfallWh,
+      shortfallWh,
+      shortfallCauses: shortfallCauses(problem, i, charging.ranges[i].maxPowerW, {
+        sentWh: shortfallWh,
+        plannedWh: session.energyWh - deliveredWh(charging, candidate.power, i),
+        relaxedWh: candidate.relaxedShortWh?.[i],
+      }),
+      completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
+      energyCost: measures.energyCosts[i],
+      change: commands[i].change,
+    };
+  });
+
+  const asap = measure(problem, charging, greedy(problem, charging, "ARRIVAL"));
+  const room = new Room(problem, charging);
+  const plan: SitePlan = {
+    siteId: site.siteId,
+    status: candidate.status,
+    sessionPlans,
+    startMs: slotStartsMs[0],
+    slotStartsMs: slotStartsMs.slice(0, -1),
+    chargingPowerW: measures.chargingPowerW,
+    importPowerW: measures.importPowerW,
+    circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
+    summary: {
+      requestedEnergyWh: sum(sessions.map((session) => session.energyWh)),
+      plannedEnergyWh: sum(sessionPlans.map((session) => session.plannedEnergyWh)),
+      shortfallWh: sum(sessionPlans.map((session) => session.shortfallWh)),
+      energyCost: sum(measures.energyCosts),
+      demandCost: measures.demandCost,
+      peakImportW: measures.peakImportW,
+      carbonKg: measures.carbonKg,
+      uncontrolledCost: sum(asap.energyCosts) + asap.demandCost,
+      uncontrolledPeakW: asap.peakImportW,
+      changedEnergyWh: changedEnergyWh(problem, charging, sent),
+    },
+    notices: [...problem.notices, ...limitNotices(problem, room)],
+    solve: { ...candidate.report(sent), checks },
+  };
+  return { plan, excesses };
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function deliveredWh(charging: Charging, plan: PowerPlan, i: number): number {
+  const { first, hours } = charging.stays[i];
+  return hours.reduce((energyWh, h, n) => energyWh + plan[i][first + n] * h, 0);
+}
+
+/** When a session's need is met, to the second; undefined where nothing is needed. */
+function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: number): number | undefined {
+  const { energyWh, arrivalMs } = problem.sessions[i];
+  const { first, end, hours } = charging.stays[i];
+  let missingWh = energyWh - SHORTFALL_DUST_WH;
+  if (energyWh <= 0) return undefined;
+  for (let k = first; k < end; k++) {
+    const slotWh = plan[i][k] * hours[k - first];
+    if (slotWh >= missingWh && slotWh > 0) {
+      const fromMs = Math.max(arrivalMs, problem.slotStartsMs[k]);
+      const share = Math.max(0, missingWh) / slotWh;
+      return fromMs + Math.ceil((share * hours[k - first] * 3_600_000) / 1000) * 1000;
+    }
+    missingWh -= slotWh;
+  }
+  return undefined;
+}
+
+/** Planned and base load of each circuit and its limit as a power, in each slot. */
+function circuitPlans(
+  problem: Problem,
+  charging: Charging,
+  plan: PowerPlan,
+  shadowPrices: Float64Array[] | undefined,
+): CircuitPlan[] {
+  const { circuits, evses, nominalVoltageV } = problem.site;
+  const starts = problem.slotStartsMs;
+  const slotCount = starts.length - 1;
+  const powerW = circuits.map(({ baseLoadW, baseLoadA }) => {
+    const load = new Float64Array(slotCount);
+    for (let k = 0; k < slotCount; k++) {
+      if (baseLoadW !== undefined) load[k] += rangeOver(baseLoadW, starts[k], starts[k + 1]).mean;
+      else
+        for (const series of baseLoadA)
+          if (series !== undefined)
+            load[k] += rangeOver(series, starts[k], starts[k + 1]).mean * nominalVoltageV;
+    }
+    return load;
+  });
+  for (const evse of evses) {
+    if (evse.uncontrolledPowerW === undefined) continue;
+    for (let k = 0; k < slotCount; k++) powerW[evse.circuit][k] += evse.uncontrolledPowerW;
+  }
+  plan.forEach((power, i) => {
+    const { first, end } = charging.stays[i];
+    const { circuit } = evses[problem.sessions[i].evse];
+    for (let k = first; k < end; k++) powerW[circuit][k] += power[k];
+  });
+  for (let c = circuits.length - 1; c > 0; c--) {
+    for (let k = 0; k < slotCount; k++) powerW[circuits[c].parent][k] += powerW[c][k];
+  }
+  return circuits.map((circuit, c) => ({
+    circuitId: circuit.circuitId,
+    powerW: powerW[c],
+    limitW: Float64Array.from({ length: slotCount }, (_, k) => {
+      const series = circuit.maxPowerSeriesW;
+      const overTimeW =
+        series === undefined ? Number.POSITIVE_INFINITY : rangeOver(series, starts[k], starts[k + 1]).min;
+      return Math.min(circuit.maxPowerW, overTimeW, circuit.maxCurrentA * 3 * nominalVoltageV);
+    }),
+    shadowPricePerKwh: shadowPrices?.[c] ?? new Float64Array(slotCount),
+  }));
+}
+
+/** Energy above or below the installed plans over the stays that have one, Wh. */
+function changedEnergyWh(problem: Problem, charging: Charging, plan: PowerPlan): number {
+  let changedWh = 0;
+  problem.sessions.forEach(({ installed, arrivalMs }, i) => {
+    if (installed === undefined) return;
+    const { first, end, hours } = charging.stays[i];
+    for (let k = first; k < end; k++) {
+      const fromMs = Math.max(problem.slotStartsMs[k], arrivalMs);
+      changedWh += Math.abs(plan[i][k] - valueAt(installed.powerW, fromMs)) * hours[k - first];
+    }
+  });
+  return changedWh;
+}
+
+function limitNotices(problem: Problem, room: Room): Notice[] {
+  return room.overloaded.map((c) => ({
+    code: "BASE_LOAD_OVER_LIMIT",
+    field: "site.circuits",
+    message: `circuit ${problem.site.circuits[c].circuitId}: the base load is over a limit in some slot; no vehicle charges there then`,
+  }));
+}

@@ -1,0 +1,79 @@
+import { HOUR_MS } from "../domain/charging.ts";
+import type { PowerPlan, ShortfallCause } from "../domain/plan.ts";
+import type { Problem } from "../domain/problem.ts";
+import type { Program } from "./program.ts";
+
+/** Energy below this, Wh, is dust of the arithmetic and no shortfall. */
+export const SHORTFALL_DUST_WH = 0.5;
+
+/**
+ * What one more kWh through each circuit in each slot would be worth, in the tariff's currency:
+ * the duals of its rows in the relaxed program, a kWh taken as spread evenly over the phases.
+ * Indexed [circuit][slot]; 0 where nothing binds.
+ */
+export function shadowPrices(program: Program, duals: Float64Array): Float64Array[] {
+  const { problem, pricing } = program;
+  const starts = problem.slotStartsMs;
+  const prices = problem.site.circuits.map(() => new Float64Array(starts.length - 1));
+  for (const { row, circuit, slot, quantity } of program.circuitRows) {
+    const hours = (starts[slot + 1] - starts[slot]) / HOUR_MS;
+    const worth = (Math.max(0, -duals[row]) * pricing.unit) / hours;
+    prices[circuit][slot] += quantity === 0 ? worth : worth / 3;
+  }
+  return prices;
+}
+
+/** How far a plan got from the stages before it: energies in Wh that each leaves undelivered. */
+export interface Shortfalls {
+  /** In the plan as sent. */
+  sentWh: number;
+  /** In the plan before rounding and compression. */
+  plannedWh: number;
+  /** In the relaxed optimum; undefined where there is none. */
+  relaxedWh: number | undefined;
+}
+
+/**
+ * Why a session ends short, the causes that cost energy in the order of the stages: what the
+ * stay physically allows, the circuits, the minimum current, time, the profile's resolution.
+ */
+export function shortfallCauses(
+  problem: Problem,
+  i: number,
+  maxPowerW: number,
+  short: Shortfalls,
+): ShortfallCause[] {
+  if (short.sentWh <= SHORTFALL_DUST_WH) return [];
+  const session = problem.sessions[i];
+  const evse = problem.site.evses[session.evse];
+  const starts = problem.slotStartsMs;
+  const stayHours = (session.departureMs - Math.max(session.arrivalMs, starts[0])) / HOUR_MS;
+  const causes: ShortfallCause[] = [];
+  const physicalWh = Math.max(0, session.energyWh - maxPowerW * stayHours);
+  if (maxPowerW === 0) causes.push("MINIMUM_CURRENT");
+  else if (physicalWh > SHORTFALL_DUST_WH) {
+    const evsePowerW =
+      evse.supply === "AC"
+        ? Math.min(evse.maxPowerW, evse.maxCurrentA * problem.site.nominalVoltageV * session.phaseCount)
+        : evse.maxPowerW;
+    causes.push("STAY_TOO_SHORT", maxPowerW < evsePowerW * 0.99 ? "VEHICLE_LIMIT" : "EVSE_LIMIT");
+  }
+  const relaxedWh = short.relaxedWh ?? short.plannedWh;
+  if (relaxedWh - physicalWh > SHORTFALL_DUST_WH && maxPowerW > 0) causes.push("CIRCUIT_LIMIT");
+  if (short.relaxedWh === undefined) causes.push("OUT_OF_TIME");
+  else if (short.plannedWh - short.relaxedWh > SHORTFALL_DUST_WH) causes.push("MINIMUM_CURRENT");
+  if (short.sentWh - short.plannedWh > SHORTFALL_DUST_WH) causes.push("PROFILE_RESOLUTION");
+  // Pieces that are dust each can still add up to more.
+  return causes.length > 0 ? causes : ["PROFILE_RESOLUTION"];
+}
+
+/** Energy of each session that a plan leaves undelivered, Wh. */
+export function undeliveredWh(program: Program, plan: PowerPlan): Float64Array {
+  return Float64Array.from(plan, (powerW, i) => {
+    const { first, hours } = program.charging.stays[i];
+    return hours.reduce(
+      (missing, h, n) => missing - powerW[first + n] * h,
+      program.problem.sessions[i].energyWh,
+    );
+  });
+}

@@ -1,0 +1,15 @@
+import { type Planned, planSite, type Task } from "./engine.ts";
+import { createGlpk } from "./solve/glpk.ts";
+import { createHighs } from "./solve/highs.ts";
+import { serve } from "./solve/pool.ts";
+
+const [glpk, highs] = await Promise.all([createGlpk(), createHighs()]);
+
+serve<Task, Planned, Planned>(({ problem, finishMs }, postInterim) =>
+  planSite(
+    problem,
+    { glpk, highs },
+    () => finishMs - performance.timeOrigin - performance.now(),
+    postInterim,
+  ),
+);

@@ -1,0 +1,286 @@
+import type { Circuit, Evse, Phase, Preference, Problem, Session, Tariff } from "../../src/domain/problem.ts";
+import type { Series } from "../../src/domain/series.ts";
+import { type Random, randomOf } from "./random.ts";
+
+export const START_MS = Date.UTC(2026, 10, 23, 8);
+const HOUR_MS = 3_600_000;
+
+export function series(startMs: number, stepMs: number, values: number[]): Series {
+  return { startMs, stepMs, values: Float64Array.from(values) };
+}
+
+export function circuit(over: Partial<Circuit> = {}): Circuit {
+  return {
+    circuitId: "grid",
+    parent: -1,
+    maxPowerW: Number.POSITIVE_INFINITY,
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    maxPowerSeriesW: undefined,
+    baseLoadW: undefined,
+    baseLoadA: [undefined, undefined, undefined],
+    ...over,
+  };
+}
+
+/** An AC EVSE of 32 A on three phases; `ocpp` fields are given flat in the second argument. */
+export function evse(over: Partial<Evse> = {}, ocpp: Partial<Evse["ocpp"]> = {}): Evse {
+  const phases = over.phases ?? [1, 2, 3];
+  const maxCurrentA = over.maxCurrentA ?? 32;
+  return {
+    stationId: "CS1",
+    evseId: 1,
+    circuit: 0,
+    supply: "AC",
+    phases,
+    maxCurrentA,
+    minCurrentA: 6,
+    maxPowerW: maxCurrentA * 230 * phases.length,
+    minPowerW: 0,
+    uncontrolledPowerW: undefined,
+    ...over,
+    ocpp: {
+      version: "2.0.1",
+      rateUnit: over.supply === "DC" ? "W" : "A",
+      maxPeriods: 1024,
+      stackLevel: 0,
+      limitStep: 0.1,
+      rejectsZeroLimit: false,
+      prefersTxDefaultProfile: false,
+      ...ocpp,
+    },
+  };
+}
+
+export function session(over: Partial<Session> = {}): Session {
+  return {
+    sessionId: "a",
+    evse: 0,
+    transactionId: "1",
+    arrivalMs: START_MS,
+    departureMs: START_MS + 4 * HOUR_MS,
+    energyWh: 10_000,
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    minCurrentA: 0,
+    maxPowerW: Number.POSITIVE_INFINITY,
+    phaseCount: 3,
+    priority: 1,
+    uninterruptible: false,
+    installed: undefined,
+    ...over,
+  };
+}
+
+/** A problem of 15-minute slots from START_MS until the last departure. */
+export function problem(over: Partial<Problem> & { slotMs?: number } = {}): Problem {
+  const { slotMs = 900_000, ...rest } = over;
+  const sessions = rest.sessions ?? [session()];
+  const endMs = sessions.reduce((end, { departureMs }) => Math.max(end, departureMs), START_MS + slotMs);
+  return {
+    site: {
+      siteId: "site",
+      timeZone: "UTC",
+      nominalVoltageV: 230,
+      circuits: [circuit()],
+      evses: [evse()],
+      tariff: undefined,
+    },
+    slotStartsMs: slotsOf(START_MS, endMs, slotMs),
+    preference: rest.site?.tariff === undefined ? "EARLIEST" : "LOWEST_COST",
+    carbonPricePerKg: 0,
+    changePricePerKwh: undefined,
+    solver: "AUTO",
+    timeLimitMs: 10_000,
+    notices: [],
+    ...rest,
+    sessions,
+  };
+}
+
+/** Slot boundaries on multiples of the slot's length in UTC; the ends may cut a slot short. */
+export function slotsOf(startMs: number, endMs: number, slotMs: number): number[] {
+  const starts = [startMs];
+  for (let at = Math.floor(startMs / slotMs) * slotMs + slotMs; at < endMs; at += slotMs) starts.push(at);
+  return [...starts, endMs];
+}
+
+export function tariff(over: Partial<Tariff> & { prices?: number[]; stepMs?: number } = {}): Tariff {
+  const { prices = [0.2], stepMs = HOUR_MS, ...rest } = over;
+  return {
+    currency: "EUR",
+    price: series(START_MS, stepMs, prices),
+    demandPricePerKw: 0,
+    demandPeakSoFarW: 0,
+    demandWindowMs: 900_000,
+    carbonGPerKwh: undefined,
+    ...rest,
+  };
+}
+
+export interface Size {
+  vehicles: [number, number];
+  hours: number;
+  slotMs?: number;
+}
+
+/** A random site with everything mixed: circuits, phases, DC, tariffs, minimums, base load, installed plans. */
+export function randomProblem(seed: number, size: Size): Problem {
+  const random = randomOf(seed);
+  const slotMs = size.slotMs ?? random.pick([900_000, 900_000, 1_800_000, 3_600_000]);
+  const startMs = START_MS + random.pick([0, 0, random.int(1, 3599) * 1000]);
+  const horizonMs = size.hours * HOUR_MS;
+  const vehicleCount = random.int(...size.vehicles);
+  const feeders = random.int(0, 3);
+  const circuits = [randomCircuit(random, "grid", -1, vehicleCount, startMs, horizonMs)];
+  for (let f = 0; f < feeders; f++) {
+    const share = Math.ceil(vehicleCount / feeders);
+    circuits.push(randomCircuit(random, `feeder${f}`, random.chance(0.8) ? 0 : f, share, startMs, horizonMs));
+  }
+  const evses = Array.from({ length: vehicleCount }, (_, n) => randomEvse(random, n, circuits.length));
+  const sessions = evses.map((one, n) => randomSession(random, n, one, startMs, horizonMs));
+  const endMs = Math.max(...sessions.map(({ departureMs }) => departureMs), startMs + slotMs);
+  const hasTariff = random.chance(0.8);
+  const preferences: Preference[] = hasTariff
+    ? ["LOWEST_COST", "LOWEST_COST", "LOWEST_COST", "EARLIEST", "FLATTEST"]
+    : ["EARLIEST", "FLATTEST"];
+  return problem({
+    site: {
+      siteId: `random-${seed}`,
+      timeZone: "Europe/Berlin",
+      nominalVoltageV: random.pick([230, 230, 220, 120]),
+      circuits,
+      evses,
+      tariff: hasTariff ? randomTariff(random, startMs, horizonMs) : undefined,
+    },
+    sessions,
+    slotStartsMs: slotsOf(startMs, endMs, slotMs),
+    preference: random.pick(preferences),
+    changePricePerKwh: random.chance(0.2) ? random.real(0, 0.05) : undefined,
+  });
+}
+
+function randomCircuit(
+  random: Random,
+  circuitId: string,
+  parent: number,
+  vehicles: number,
+  startMs: number,
+  horizonMs: number,
+): Circuit {
+  const perVehicleW = random.pick([1500, 3000, 5000, 9000]);
+  const values = () =>
+    Array.from({ length: Math.ceil(horizonMs / HOUR_MS) }, () => random.real(0, 400 * vehicles));
+  return circuit({
+    circuitId,
+    parent,
+    maxPowerW: random.chance(0.7)
+      ? Math.round(perVehicleW * vehicles * random.real(0.7, 1.3))
+      : Number.POSITIVE_INFINITY,
+    maxCurrentA: random.chance(0.5) ? Math.round((perVehicleW * vehicles) / 690) : Number.POSITIVE_INFINITY,
+    maxPowerSeriesW: random.chance(0.2)
+      ? series(
+          startMs - HOUR_MS,
+          2 * HOUR_MS,
+          Array.from({ length: 6 }, () => random.real(0, perVehicleW * vehicles)),
+        )
+      : undefined,
+    baseLoadW: random.chance(0.3) ? series(startMs - 1000, HOUR_MS, values()) : undefined,
+    baseLoadA: [
+      random.chance(0.15)
+        ? series(
+            startMs,
+            HOUR_MS,
+            values().map((v) => v / 500),
+          )
+        : undefined,
+      undefined,
+      undefined,
+    ],
+  });
+}
+
+function randomEvse(random: Random, n: number, circuitCount: number): Evse {
+  const version = random.pick(["1.6", "2.0.1", "2.1"] as const);
+  const base = { stationId: `CS${n}`, circuit: random.int(0, circuitCount - 1) };
+  const ocpp = { version, maxPeriods: random.pick([24, 1024, 12]), limitStep: random.pick([0.1, 0.1, 1]) };
+  if (random.chance(0.2)) {
+    const maxPowerW = random.pick([22_000, 50_000, 150_000]);
+    return evse(
+      {
+        ...base,
+        supply: "DC",
+        maxPowerW,
+        minPowerW: random.pick([0, 0, 2000]),
+        maxCurrentA: 0,
+        minCurrentA: 0,
+      },
+      ocpp,
+    );
+  }
+  const phases = random.pick<Phase[]>([[1, 2, 3], [1, 2, 3], [2, 3, 1], [1], [2], [3], [1, 2]]);
+  const rateUnit = random.pick(["A", "A", "W"] as const);
+  return evse({ ...base, phases, maxCurrentA: random.pick([16, 32, 32, 63]) }, { ...ocpp, rateUnit });
+}
+
+function randomSession(random: Random, n: number, one: Evse, startMs: number, horizonMs: number): Session {
+  const arrivalMs = random.chance(0.5)
+    ? startMs - random.int(0, 3600) * 1000
+    : startMs + Math.floor(random.real(0, horizonMs * 0.6) / 1000) * 1000;
+  const stayMs = Math.max(
+    60_000,
+    Math.floor((random.real(0.1, 1) * (startMs + horizonMs - Math.max(arrivalMs, startMs))) / 1000) * 1000,
+  );
+  const departureMs = Math.max(arrivalMs, startMs) + stayMs;
+  const phaseCount = one.supply === "DC" ? 3 : random.int(1, one.phases.length);
+  const installed = random.chance(0.3)
+    ? {
+        powerW: series(
+          startMs - 1_800_000,
+          900_000,
+          Array.from({ length: 30 }, () => random.pick([0, 0, 2000, 4140, 7360])),
+        ),
+        chargingProfileId: 0,
+      }
+    : undefined;
+  return session({
+    sessionId: `s${n}`,
+    evse: n,
+    transactionId: `${n + 1}`,
+    arrivalMs,
+    departureMs,
+    energyWh: random.pick([
+      0,
+      500,
+      random.real(1000, 20_000),
+      random.real(1000, 20_000),
+      random.real(5000, 60_000),
+    ]),
+    maxCurrentA:
+      one.supply === "AC" && random.chance(0.3) ? random.pick([10, 13, 16, 20.3]) : Number.POSITIVE_INFINITY,
+    minCurrentA: one.supply === "AC" && random.chance(0.1) ? 8 : 0,
+    phaseCount,
+    priority: random.pick([1, 1, 1, 2, 0.5]),
+    installed,
+  });
+}
+
+function randomTariff(random: Random, startMs: number, horizonMs: number): Tariff {
+  const hours = Math.ceil(horizonMs / HOUR_MS) + 1;
+  const negative = random.chance(0.2);
+  return tariff({
+    price: series(
+      startMs - 1000,
+      HOUR_MS,
+      Array.from({ length: hours }, () => random.real(negative ? -0.1 : 0.05, 0.5)),
+    ),
+    demandPricePerKw: random.chance(0.4) ? random.real(1, 15) : 0,
+    demandPeakSoFarW: random.chance(0.5) ? random.real(0, 20_000) : 0,
+    demandWindowMs: random.pick([900_000, 900_000, 1_800_000, 3_600_000]),
+    carbonGPerKwh: random.chance(0.2)
+      ? series(
+          startMs - 1000,
+          HOUR_MS,
+          Array.from({ length: hours }, () => random.real(50, 500)),
+        )
+      : undefined,
+  });
+}
