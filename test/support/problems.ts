@@ -1,6 +1,6 @@
 import type { Circuit, Evse, Phase, Preference, Problem, Session, Tariff } from "../../src/domain/problem.ts";
 import type { Series } from "../../src/domain/series.ts";
-import { type Random, randomOf } from "./random.ts";
+import { type Random, randomOf } from "../../benchmarks/random.ts";
 
 export const START_MS = Date.UTC(2026, 10, 23, 8);
 const HOUR_MS = 3_600_000;
