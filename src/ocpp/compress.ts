@@ -1,0 +1,130 @@
+/** A level that holds from an instant until the next period's. */
+export interface Period {
+  atMs: number;
+  level: number;
+}
+
+/**
+ * Longest input that is grouped exactly. The exact search takes n * n * maxPeriods / 2 steps: a
+ * few milliseconds for 400 periods and a charger that takes 24.
+ */
+const EXACT_UP_TO = 400;
+
+const MS_PER_HOUR = 3_600_000;
+
+/**
+ * A piecewise constant function in at most maxPeriods (>= 1) periods, never above the given one.
+ * `periods` increase in time, the last one ends at endMs (>= its atMs). Equal neighbours are
+ * merged first, which loses nothing. Where more than maxPeriods remain, they are put into
+ * contiguous groups, each at the lowest level of its members, such that the least energy is lost.
+ * No level arises that was not there.
+ *
+ * An end that must stay is passed as the last period, at the lowest of all levels and at endMs
+ * itself: it is counted, has no length to lose energy from, and no group can change its level.
+ * What is cheapest to give up before it then joins it.
+ *
+ * The grouping is optimal up to 400 periods. Longer inputs are first brought down to 400, or to
+ * maxPeriods where that is more, by merging the neighbours that lose least, again and again;
+ * that is safe too, but may lose more than the optimum.
+ *
+ * `lostLevelHours` is the integral of what is lost, in level times hours.
+ */
+export function compress(
+  periods: readonly Period[],
+  endMs: number,
+  maxPeriods: number,
+): { periods: Period[]; lostLevelHours: number } {
+  const merged = mergeEqual(periods);
+  if (merged.length <= maxPeriods) return { periods: merged, lostLevelHours: 0 };
+  const shorter = mergeCheapestNeighbours(merged, endMs, Math.max(EXACT_UP_TO, maxPeriods));
+  const grouped = shorter.length > maxPeriods ? groupExactly(shorter, endMs, maxPeriods) : shorter;
+  const compressed = mergeEqual(grouped);
+  return { periods: compressed, lostLevelHours: lossBetween(merged, compressed, endMs) / MS_PER_HOUR };
+}
+
+function mergeEqual(periods: readonly Period[]): Period[] {
+  return periods.filter((period, i) => i === 0 || period.level !== periods[i - 1].level);
+}
+
+function endsOf(periods: readonly Period[], endMs: number): number[] {
+  return periods.map((_, i) => (i + 1 < periods.length ? periods[i + 1].atMs : endMs));
+}
+
+/** Dynamic program over (periods so far, groups so far): the cheapest last group wins. */
+function groupExactly(periods: readonly Period[], endMs: number, groupCount: number): Period[] {
+  const count = periods.length;
+  const ends = endsOf(periods, endMs);
+  const width = groupCount + 1;
+  /** Entry [end * width + groups]: least loss of the first `end` periods in that many groups. */
+  const leastLoss = new Float64Array((count + 1) * width).fill(Number.POSITIVE_INFINITY);
+  const lastGroupStart = new Int32Array((count + 1) * width);
+  leastLoss[0] = 0;
+  for (let end = 1; end <= count; end++) {
+    let lowest = periods[end - 1].level;
+    let durationMs = 0;
+    let groupLoss = 0;
+    for (let start = end - 1; start >= 0; start--) {
+      const { atMs, level } = periods[start];
+      if (level < lowest) {
+        groupLoss += (lowest - level) * durationMs;
+        lowest = level;
+      } else {
+        groupLoss += (level - lowest) * (ends[start] - atMs);
+      }
+      durationMs += ends[start] - atMs;
+      const groupsMost = Math.min(groupCount, start + 1);
+      for (let groups = 1; groups <= groupsMost; groups++) {
+        const loss = leastLoss[start * width + groups - 1] + groupLoss;
+        if (loss < leastLoss[end * width + groups]) {
+          leastLoss[end * width + groups] = loss;
+          lastGroupStart[end * width + groups] = start;
+        }
+      }
+    }
+  }
+  const grouped: Period[] = [];
+  let end = count;
+  for (let groups = groupCount; groups > 0; groups--) {
+    const start = lastGroupStart[end * width + groups];
+    const level = Math.min(...periods.slice(start, end).map((period) => period.level));
+    grouped.unshift({ atMs: periods[start].atMs, level });
+    end = start;
+  }
+  return grouped;
+}
+
+function mergeCheapestNeighbours(periods: readonly Period[], endMs: number, targetCount: number): Period[] {
+  const starts = Float64Array.from(periods, (period) => period.atMs);
+  const levels = Float64Array.from(periods, (period) => period.level);
+  let count = periods.length;
+  const endOf = (i: number) => (i + 1 < count ? starts[i + 1] : endMs);
+  /** Loss of merging period i with the next one: the higher of the two comes down. */
+  const pairLoss = (i: number) => {
+    const drop = levels[i] - levels[i + 1];
+    return drop > 0 ? drop * (endOf(i) - starts[i]) : -drop * (endOf(i + 1) - starts[i + 1]);
+  };
+  const losses = Float64Array.from({ length: count - 1 }, (_, i) => pairLoss(i));
+  while (count > targetCount) {
+    let cheapest = 0;
+    for (let i = 1; i < count - 1; i++) if (losses[i] < losses[cheapest]) cheapest = i;
+    levels[cheapest] = Math.min(levels[cheapest], levels[cheapest + 1]);
+    for (const column of [starts, levels]) column.copyWithin(cheapest + 1, cheapest + 2, count);
+    losses.copyWithin(cheapest, cheapest + 1, count - 1);
+    count--;
+    if (cheapest > 0) losses[cheapest - 1] = pairLoss(cheapest - 1);
+    if (cheapest < count - 1) losses[cheapest] = pairLoss(cheapest);
+  }
+  return Array.from(starts.subarray(0, count), (atMs, i) => ({ atMs, level: levels[i] }));
+}
+
+/** Integral over time of what `lower` leaves out of `upper`, in level times milliseconds. */
+function lossBetween(upper: readonly Period[], lower: readonly Period[], endMs: number): number {
+  const ends = endsOf(upper, endMs);
+  let loss = 0;
+  let current = 0;
+  for (const [i, { atMs, level }] of upper.entries()) {
+    while (current + 1 < lower.length && lower[current + 1].atMs <= atMs) current++;
+    loss += (level - lower[current].level) * (ends[i] - atMs);
+  }
+  return loss;
+}

@@ -1,0 +1,177 @@
+import { WattslotError } from "../domain/errors.ts";
+import type { ChargingProfile, ChargingSchedulePeriod } from "../domain/plan.ts";
+import type { Evse, Problem, Session } from "../domain/problem.ts";
+import { compress, type Period } from "./compress.ts";
+
+/** What numberPhases means where it is absent, as it must be on DC. */
+const DEFAULT_PHASES = 3;
+
+/** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
+const MAX_PERIODS_2X = 1024;
+
+/** Relative distance at which a power still counts as a whole number of steps. */
+const STEP_TOLERANCE = 1e-9;
+
+/** How power becomes the limits that one session's charger takes: whole steps of its unit. */
+export interface LimitScale {
+  /** Phases drawn from; undefined on DC. */
+  numberPhases: number | undefined;
+  /** Power of one step, W. */
+  stepPowerW: number;
+  /** The step in tenths of the unit: whole tenths print without a binary fraction's tail. */
+  stepTenths: number;
+  /** Fewest steps that a limit other than 0 may have. */
+  minSteps: number;
+  /** What is allowed where nothing is planned: 0, or minSteps where the charger rejects 0. */
+  safeSteps: number;
+}
+
+/** The part of a slot that lies in a session's stay. */
+export interface StayPart {
+  slot: number;
+  fromMs: number;
+  toMs: number;
+}
+
+/**
+ * The scale of a session's limits. A per phase is P / (V x phases) (OCPP 2.1 K01.FR.50), W is the
+ * sum. The least limit is the greatest of the minimums of EVSE and vehicle, rounded up to a step.
+ * Minimum currents are those of AC phases and mean nothing on DC.
+ */
+export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
+  const session = problem.sessions[sessionIndex];
+  const evse = problem.site.evses[session.evse];
+  const isDc = evse.supply === "DC";
+  const phases = isDc ? DEFAULT_PHASES : Math.min(session.phaseCount, evse.phases.length);
+  const amperePowerW = problem.site.nominalVoltageV * phases;
+  const stepTenths = Math.round(evse.ocpp.limitStep * 10);
+  const stepPowerW = (stepTenths * (evse.ocpp.rateUnit === "A" ? amperePowerW : 1)) / 10;
+  const minCurrentA = isDc ? 0 : Math.max(evse.minCurrentA, session.minCurrentA);
+  const minPowerW = Math.max(evse.minPowerW, minCurrentA * amperePowerW);
+  const minSteps = Math.max(1, Math.ceil((minPowerW / stepPowerW) * (1 - STEP_TOLERANCE)));
+  return {
+    numberPhases: isDc ? undefined : phases,
+    stepPowerW,
+    stepTenths,
+    minSteps,
+    safeSteps: evse.ocpp.rejectsZeroLimit ? minSteps : 0,
+  };
+}
+
+/**
+ * The parts of the slots in which the vehicle is there, on whole seconds: a fraction of a second
+ * at arrival and departure is given up. Empty where the stay lies outside the horizon.
+ */
+export function stayParts(problem: Problem, session: Session): StayPart[] {
+  const startMs = stayStartMs(problem, session);
+  const endMs = stayEndMs(problem, session);
+  const parts: StayPart[] = [];
+  for (let slot = 0; slot + 1 < problem.slotStartsMs.length; slot++) {
+    const fromMs = Math.max(problem.slotStartsMs[slot], startMs);
+    const toMs = Math.min(problem.slotStartsMs[slot + 1], endMs);
+    if (fromMs < toMs) parts.push({ slot, fromMs, toMs });
+  }
+  return parts;
+}
+
+function stayStartMs(problem: Problem, session: Session): number {
+  return Math.ceil(Math.max(problem.slotStartsMs[0], session.arrivalMs) / 1000) * 1000;
+}
+
+/** Not before the start, so that a stay that is over has its safe end at once. */
+function stayEndMs(problem: Problem, session: Session): number {
+  const horizonEndMs = problem.slotStartsMs[problem.slotStartsMs.length - 1];
+  const endMs = Math.floor(Math.min(horizonEndMs, session.departureMs) / 1000) * 1000;
+  return Math.max(endMs, stayStartMs(problem, session));
+}
+
+/**
+ * A session's plan as the charging profile for its charger. `powerW` has one value a slot, W over
+ * all phases, and counts only inside the stay. Limits are rounded down to the charger's step;
+ * what then lies below the least usable limit becomes 0 (the least limit where the charger rejects
+ * 0). The last period begins at departure, or at the end of the horizon, and is safe: there is no
+ * duration, after which the charger would fall back to a higher limit, and no validity.
+ *
+ * The returned `powerW` is what the profile allows in the part of each slot inside the stay; it
+ * is below the plan by rounding and by compression to the charger's number of periods.
+ *
+ * Throws INTERNAL on a power that is no number.
+ */
+export function toProfile(
+  problem: Problem,
+  sessionIndex: number,
+  powerW: Float64Array,
+): { profile: ChargingProfile; powerW: Float64Array } {
+  const session = problem.sessions[sessionIndex];
+  const evse = problem.site.evses[session.evse];
+  const scale = limitScale(problem, sessionIndex);
+  const startMs = stayStartMs(problem, session);
+  const endMs = stayEndMs(problem, session);
+  const parts = stayParts(problem, session);
+
+  const planned = parts.map(({ slot, fromMs }) => ({
+    atMs: fromMs,
+    level: usableSteps(powerW[slot], scale),
+  }));
+  planned.push({ atMs: endMs, level: scale.safeSteps });
+  const { periods } = compress(planned, endMs, maxPeriods(evse));
+
+  const isTransaction = session.transactionId !== "" && !evse.ocpp.prefersTxDefaultProfile;
+  return {
+    profile: {
+      id: profileId(session, evse, isTransaction),
+      stackLevel: evse.ocpp.stackLevel,
+      chargingProfilePurpose: isTransaction ? "TxProfile" : "TxDefaultProfile",
+      chargingProfileKind: "Absolute",
+      transactionId: isTransaction ? session.transactionId : undefined,
+      startScheduleMs: startMs,
+      chargingRateUnit: evse.ocpp.rateUnit,
+      periods: periods.map((period) => toSchedulePeriod(period, startMs, scale)),
+    },
+    powerW: allowedPowerW(periods, parts, powerW.length, scale),
+  };
+}
+
+function usableSteps(powerW: number, scale: LimitScale): number {
+  if (!Number.isFinite(powerW)) throw new WattslotError("INTERNAL", `planned power is ${powerW}`);
+  const steps = Math.floor((powerW / scale.stepPowerW) * (1 + STEP_TOLERANCE));
+  return steps < scale.minSteps ? scale.safeSteps : steps;
+}
+
+function maxPeriods(evse: Evse): number {
+  return evse.ocpp.version === "1.6" ? evse.ocpp.maxPeriods : Math.min(evse.ocpp.maxPeriods, MAX_PERIODS_2X);
+}
+
+/**
+ * The installed profile's id where it is known, else the same one every time for an EVSE and
+ * purpose: a profile with a known id replaces that one, a second id is a DuplicateProfile (2.x
+ * K01.FR.05, FR.06).
+ */
+function profileId(session: Session, evse: Evse, isTransaction: boolean): number {
+  const installedId = session.installed?.chargingProfileId ?? 0;
+  return installedId > 0 ? installedId : evse.evseId * 10 + (isTransaction ? 1 : 2);
+}
+
+function toSchedulePeriod(period: Period, startMs: number, scale: LimitScale): ChargingSchedulePeriod {
+  return {
+    startPeriodS: (period.atMs - startMs) / 1000,
+    limit: (period.level * scale.stepTenths) / 10,
+    numberPhases: scale.numberPhases,
+  };
+}
+
+/** Periods begin where parts do, so one period covers each part. */
+function allowedPowerW(
+  periods: readonly Period[],
+  parts: readonly StayPart[],
+  slotCount: number,
+  scale: LimitScale,
+): Float64Array {
+  const powerW = new Float64Array(slotCount);
+  let current = 0;
+  for (const { slot, fromMs } of parts) {
+    while (current + 1 < periods.length && periods[current + 1].atMs <= fromMs) current++;
+    powerW[slot] = periods[current].level * scale.stepPowerW;
+  }
+  return powerW;
+}
