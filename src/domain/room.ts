@@ -36,16 +36,14 @@ export class Room {
     for (let n = 0; n < this.left.length; n++) {
       const key = n % limited.length;
       if (this.left[n] < Number.POSITIVE_INFINITY) limited[key] = 1;
-      if (this.left[n] < 0) {
-        overloaded.add(Math.floor(key / QUANTITIES));
-        this.left[n] = 0;
-      }
+      if (this.left[n] < 0) overloaded.add(Math.floor(key / QUANTITIES));
     }
     this.overloaded = [...overloaded].sort((a, b) => a - b);
     this.footprints = problem.sessions.map((session, i) =>
       footprint(problem, session.evse, charging.ranges[i].phases, limited),
     );
     this.#reserveAfterDeparture(problem, charging);
+    for (let n = 0; n < this.left.length; n++) if (this.left[n] < 0) this.left[n] = 0;
   }
 
   /** Most power, W, that session i could take in slot k on top of what is taken; never negative. */
@@ -87,7 +85,8 @@ export class Room {
           .map((s) => s.arrivalMs),
       );
       for (let k = charging.stays[i].end; k < slotCount && problem.slotStartsMs[k] < nextArrivalMs; k++) {
-        this.take(i, k, Math.min(floorPowerW, this.fits(i, k)));
+        // Whole, even where it is over a limit: the circuits above carry all of it.
+        this.take(i, k, floorPowerW);
       }
     });
   }
