@@ -33,7 +33,9 @@ export function chargingRange(site: Site, session: Session): ChargingRange {
     minPowerW = Math.max(minPowerW, Math.max(evse.minCurrentA, session.minCurrentA) * wattsPerAmpere);
   }
   const stepPowerW = evse.ocpp.limitStep * (evse.ocpp.rateUnit === "A" ? wattsPerAmpere : 1);
-  const minSteps = Math.ceil(minPowerW / stepPowerW - STEP_TOLERANCE);
+  // Without a minimum, the least that a charger that rejects 0 can be told is one step.
+  const leastSteps = evse.ocpp.rejectsZeroLimit ? 1 : 0;
+  const minSteps = Math.max(Math.ceil(minPowerW / stepPowerW - STEP_TOLERANCE), leastSteps);
   const maxSteps = Math.floor(maxPowerW / stepPowerW + STEP_TOLERANCE);
   const canCharge = maxSteps >= Math.max(minSteps, 1);
   const min = canCharge ? minSteps * stepPowerW : 0;
@@ -59,7 +61,7 @@ export function stayOf(session: Session, slotStartsMs: readonly number[]): Stay 
   const slotCount = slotStartsMs.length - 1;
   const first = slotAt(slotStartsMs, session.arrivalMs);
   let end = first;
-  while (end < slotCount && slotStartsMs[end] < session.departureMs) end++;
+  while (end < slotCount && Math.max(slotStartsMs[end], session.arrivalMs) < session.departureMs) end++;
   const hours = new Float64Array(end - first);
   for (let k = first; k < end; k++) {
     const from = Math.max(session.arrivalMs, slotStartsMs[k]);
