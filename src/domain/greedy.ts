@@ -3,6 +3,12 @@ import { HOUR_MS } from "./charging.ts";
 import type { PowerPlan } from "./plan.ts";
 import type { Problem } from "./problem.ts";
 import { Room } from "./room.ts";
+import { valueAt } from "./series.ts";
+
+// Far over what adding doubles can be off by: a minimum that fits exactly does not fail by an ulp.
+const TOLERANCE_W = 1e-6;
+// A rest of a need that no slot at the minimum is spent on.
+const DUST_WH = 1e-3;
 
 /**
  * Who goes first when not all fit: LEAST_SLACK is the safe plan made without a solver, which
@@ -13,7 +19,7 @@ export type GreedyOrder = "LEAST_SLACK" | "ARRIVAL";
 /**
  * Charges every vehicle as early as the limits allow, slot by slot: first the minimum for as
  * many as fit, then up to the maximum, always 0 or at least the minimum. An uninterruptible
- * vehicle gets one block, reserved before the others.
+ * vehicle gets one block, reserved before the others; at a charger that rejects 0 it is never off.
  */
 export function greedy(problem: Problem, charging: Charging, order: GreedyOrder): PowerPlan {
   const { ranges, stays, present } = charging;
@@ -33,22 +39,25 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
     const had = plan[i][k];
     const neededW = Math.ceil((missingWh[i] / hours + had) / stepPowerW - 1e-6) * stepPowerW;
     const most = Math.min(maxPowerW, had + room.fits(i, k), Math.max(neededW, minPowerW));
-    const whole = Math.floor(most / stepPowerW + 1e-9) * stepPowerW;
+    const whole = wholeSteps(most, stepPowerW);
     return whole >= Math.max(minPowerW, had) ? whole : had;
   };
 
   for (let k = 0; k < present.length; k++) for (const i of present[k]) give(i, k, ranges[i].floorPowerW);
-  const blocks = problem.sessions.flatMap((session, i) => (session.uninterruptible ? [i] : []));
+  const isBlock = problem.sessions.map(
+    ({ uninterruptible }, i) => uninterruptible && ranges[i].maxPowerW > 0 && ranges[i].floorPowerW === 0,
+  );
+  const blocks = stays.flatMap((_, i) => (isBlock[i] ? [i] : []));
   blocks.sort(
     (a, b) => slackHours(problem, charging, missingWh, a, 0) - slackHours(problem, charging, missingWh, b, 0),
   );
   for (const i of blocks) {
     const { start, end } = bestBlock(problem, charging, room, i, missingWh[i]);
-    for (let k = start; k < end && missingWh[i] > 0; k++) give(i, k, target(i, k) - plan[i][k]);
+    for (let k = start; k < end && missingWh[i] > DUST_WH; k++) give(i, k, target(i, k) - plan[i][k]);
   }
   for (let k = 0; k < present.length; k++) {
     const waiting = present[k].filter(
-      (i) => missingWh[i] > 0 && ranges[i].maxPowerW > 0 && !problem.sessions[i].uninterruptible,
+      (i) => missingWh[i] > DUST_WH && ranges[i].maxPowerW > 0 && !isBlock[i],
     );
     const rank = waiting.map((i) => ({
       i,
@@ -59,13 +68,18 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
     rank.sort((a, b) => a.first - b.first || b.priority - a.priority || a.i - b.i);
     if (order === "LEAST_SLACK") {
       for (const { i } of rank) {
-        const { minPowerW } = ranges[i];
-        if (plan[i][k] < minPowerW && room.fits(i, k) >= minPowerW) give(i, k, minPowerW);
+        const { minPowerW, stepPowerW } = ranges[i];
+        const doesFit = wholeSteps(room.fits(i, k), stepPowerW) >= minPowerW;
+        if (plan[i][k] < minPowerW && doesFit) give(i, k, minPowerW);
       }
     }
     for (const { i } of rank) give(i, k, target(i, k) - plan[i][k]);
   }
   return plan;
+}
+
+function wholeSteps(powerW: number, stepPowerW: number): number {
+  return Math.floor((powerW + TOLERANCE_W) / stepPowerW) * stepPowerW;
 }
 
 /** Hours that a vehicle could still wait, were it then charged at full power until it leaves. */
@@ -90,16 +104,16 @@ function bestBlock(
   needWh: number,
 ): { start: number; end: number } {
   const { first, end, hours } = charging.stays[i];
-  const { minPowerW, maxPowerW } = charging.ranges[i];
+  const { minPowerW, maxPowerW, stepPowerW } = charging.ranges[i];
   let best = { start: first, end: first, energyWh: 0 };
-  if (maxPowerW === 0 || needWh <= 0) return best;
+  if (needWh <= 0) return best;
   const mustGoOn = isCharging(problem, i);
   for (let start = first; start < end; start++) {
     let energyWh = 0;
     let k = start;
     for (; k < end && energyWh < needWh; k++) {
-      const powerW = Math.min(maxPowerW, room.fits(i, k));
-      if (powerW < minPowerW || powerW <= 0) break;
+      const powerW = wholeSteps(Math.min(maxPowerW, room.fits(i, k)), stepPowerW);
+      if (powerW < minPowerW || powerW === 0) break;
       energyWh += powerW * hours[k - first];
     }
     if (Math.min(energyWh, needWh) > best.energyWh + 1e-6)
@@ -114,7 +128,5 @@ export function isCharging(problem: Problem, i: number): boolean {
   const { installed, arrivalMs } = problem.sessions[i];
   const startMs = problem.slotStartsMs[0];
   if (installed === undefined || arrivalMs > startMs) return false;
-  const { powerW } = installed;
-  const index = Math.floor((startMs - powerW.startMs) / powerW.stepMs);
-  return powerW.values[Math.min(Math.max(index, 0), powerW.values.length - 1)] > 0;
+  return valueAt(installed.powerW, startMs) > 0;
 }
