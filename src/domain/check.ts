@@ -4,7 +4,7 @@ import { type Series, valueAt } from "./series.ts";
 
 /** A limit that emitted profiles would pass. */
 export interface Excess {
-  /** What is passed: `circuit grid`, `circuit grid L2`, `session a: EVSE limit`, ... */
+  /** What is passed: `circuit grid`, `circuit grid L2`, `session a: EVSE current`, ... */
   limit: string;
   atMs: number;
   value: number;
@@ -59,6 +59,13 @@ function lowestUsableW(problem: Problem, session: Session): number {
   return Math.max(evse.minPowerW, minimumA * wiring(problem, session).wattsPerAmpere);
 }
 
+/** What a charger that rejects 0 is told at the least: the lowest usable power, up to a whole step. */
+function leastToldW(problem: Problem, session: Session): number {
+  const { ocpp } = problem.site.evses[session.evse];
+  const stepW = ocpp.limitStep * (ocpp.rateUnit === "A" ? wiring(problem, session).wattsPerAmpere : 1);
+  return Math.max(1, Math.ceil(lowestUsableW(problem, session) / stepW - 1e-6)) * stepW;
+}
+
 function checkSession(problem: Problem, session: Session, steps: readonly PowerStep[], note: Note): void {
   const evse = problem.site.evses[session.evse];
   const { wattsPerAmpere } = wiring(problem, session);
@@ -78,9 +85,7 @@ function checkSession(problem: Problem, session: Session, steps: readonly PowerS
     if (powerW !== 0) note(`${name}: minimum`, atMs, lowestW, powerW, "W");
     if (atMs < session.arrivalMs) note(`${name}: before arrival`, atMs, powerW, 0, "W");
     if (endMs > session.departureMs) {
-      // A charger that takes no 0 ends at the least it can be told: one step over the lowest at most.
-      const stepW = evse.ocpp.limitStep * (evse.ocpp.rateUnit === "A" ? wattsPerAmpere : 1);
-      const restW = evse.ocpp.rejectsZeroLimit ? lowestW + stepW : 0;
+      const restW = evse.ocpp.rejectsZeroLimit ? leastToldW(problem, session) : 0;
       note(`${name}: after departure`, Math.max(atMs, session.departureMs), powerW, restW, "W");
     }
     if (powerW > 0 && !wasOn) blocks++;
@@ -171,7 +176,7 @@ function limitsAt(circuit: Circuit, atMs: number): number[] {
   return [Math.min(maxPowerW, overTimeW), maxCurrentA, maxCurrentA, maxCurrentA];
 }
 
-/** Base load of each circuit with what hangs below it: W, and A on L1 to L3; never less than 0 of room on the circuit itself. */
+/** Base load of each circuit with what hangs below it: W, and A on L1 to L3. */
 function baseLoadAt(problem: Problem, atMs: number): number[][] {
   const { circuits, nominalVoltageV } = problem.site;
   const sums = circuits.map(({ baseLoadW, baseLoadA }) => {
@@ -201,10 +206,8 @@ function heldByZeroRejecting(problem: Problem): (circuit: number, drawnW: Float6
     for (const i of below[circuit]) {
       if (drawnW[i] === 0) continue;
       const session = problem.sessions[i];
-      const { ocpp } = evses[session.evse];
       const { lines, wattsPerAmpere } = wiring(problem, session);
-      const stepW = ocpp.limitStep * (ocpp.rateUnit === "A" ? wattsPerAmpere : 1);
-      const leastW = Math.min(drawnW[i], lowestUsableW(problem, session) + stepW);
+      const leastW = Math.min(drawnW[i], leastToldW(problem, session));
       held[0] += leastW;
       for (const line of lines) held[line] += leastW / wattsPerAmpere;
     }
