@@ -1,3 +1,5 @@
+import { HOUR_MS } from "../domain/charging.ts";
+
 /** A level that holds from an instant until the next period's. */
 export interface Period {
   atMs: number;
@@ -9,8 +11,6 @@ export interface Period {
  * few milliseconds for 400 periods and a charger that takes 24.
  */
 const EXACT_UP_TO = 400;
-
-const MS_PER_HOUR = 3_600_000;
 
 /**
  * A piecewise constant function in at most maxPeriods (>= 1) periods, never above the given one.
@@ -39,7 +39,7 @@ export function compress(
   const shorter = mergeCheapestNeighbours(merged, endMs, Math.max(EXACT_UP_TO, maxPeriods));
   const grouped = shorter.length > maxPeriods ? groupExactly(shorter, endMs, maxPeriods) : shorter;
   const compressed = mergeEqual(grouped);
-  return { periods: compressed, lostLevelHours: lossBetween(merged, compressed, endMs) / MS_PER_HOUR };
+  return { periods: compressed, lostLevelHours: lossBetween(merged, compressed, endMs) / HOUR_MS };
 }
 
 function mergeEqual(periods: readonly Period[]): Period[] {

@@ -1,10 +1,8 @@
+import { chargingRange } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
 import type { ChargingProfile, ChargingSchedulePeriod } from "../domain/plan.ts";
 import type { Evse, Problem, Session } from "../domain/problem.ts";
 import { compress, type Period } from "./compress.ts";
-
-/** What numberPhases means where it is absent, as it must be on DC. */
-const DEFAULT_PHASES = 3;
 
 /** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
 const MAX_PERIODS_2X = 1024;
@@ -12,7 +10,7 @@ const MAX_PERIODS_2X = 1024;
 /** Relative distance at which a power still counts as a whole number of steps. */
 const STEP_TOLERANCE = 1e-9;
 
-/** How power becomes the limits that one session's charger takes: whole steps of its unit. */
+/** The limits that one session's charger takes: whole steps of its unit. */
 export interface LimitScale {
   /** Phases drawn from; undefined on DC. */
   numberPhases: number | undefined;
@@ -20,7 +18,7 @@ export interface LimitScale {
   stepPowerW: number;
   /** The step in tenths of the unit: whole tenths print without a binary fraction's tail. */
   stepTenths: number;
-  /** Fewest steps that a limit other than 0 may have. */
+  /** Fewest steps that a limit other than 0 may have; Infinity where the vehicle can't charge. */
   minSteps: number;
   /** What is allowed where nothing is planned: 0, or minSteps where the charger rejects 0. */
   safeSteps: number;
@@ -35,26 +33,19 @@ export interface StayPart {
 
 /**
  * The scale of a session's limits. A per phase is P / (V x phases) (OCPP 2.1 K01.FR.50), W is the
- * sum. The least limit is the greatest of the minimums of EVSE and vehicle, rounded up to a step.
- * Minimum currents are those of AC phases and mean nothing on DC.
+ * sum. On DC, where numberPhases must be absent, its default of three phases holds.
  */
 export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const session = problem.sessions[sessionIndex];
   const evse = problem.site.evses[session.evse];
-  const isDc = evse.supply === "DC";
-  const phases = isDc ? DEFAULT_PHASES : Math.min(session.phaseCount, evse.phases.length);
-  const amperePowerW = problem.site.nominalVoltageV * phases;
-  const stepTenths = Math.round(evse.ocpp.limitStep * 10);
-  const stepPowerW = (stepTenths * (evse.ocpp.rateUnit === "A" ? amperePowerW : 1)) / 10;
-  const minCurrentA = isDc ? 0 : Math.max(evse.minCurrentA, session.minCurrentA);
-  const minPowerW = Math.max(evse.minPowerW, minCurrentA * amperePowerW);
-  const minSteps = Math.max(1, Math.ceil((minPowerW / stepPowerW) * (1 - STEP_TOLERANCE)));
+  const range = chargingRange(problem.site, session);
+  const minSteps = Math.round(range.minPowerW / range.stepPowerW);
   return {
-    numberPhases: isDc ? undefined : phases,
-    stepPowerW,
-    stepTenths,
-    minSteps,
-    safeSteps: evse.ocpp.rejectsZeroLimit ? minSteps : 0,
+    numberPhases: evse.supply === "DC" ? undefined : range.phases.length,
+    stepPowerW: range.stepPowerW,
+    stepTenths: Math.round(evse.ocpp.limitStep * 10),
+    minSteps: range.maxPowerW > 0 ? Math.max(1, minSteps) : Number.POSITIVE_INFINITY,
+    safeSteps: Math.round(range.floorPowerW / range.stepPowerW),
   };
 }
 

@@ -1,0 +1,38 @@
+import { readFileSync } from "node:fs";
+import { Ajv } from "ajv";
+import formats from "ajv-formats";
+import type { OcppVersion } from "../../src/domain/problem.ts";
+
+const SCHEMA_FILES = { "1.6": "ocpp1_6", "2.0.1": "ocpp2_0_1", "2.1": "ocpp2_1" };
+const REQUEST_IDS = ["urn:SetChargingProfile.req", "urn:SetChargingProfileRequest"];
+
+/**
+ * The official JSON schema of the SetChargingProfile request, in Ajv's strict mode with formats
+ * checked. The returned function tells what is wrong with a payload; empty means valid.
+ */
+export function validatorFor(version: OcppVersion): (payload: unknown) => string[] {
+  const url = import.meta.resolve(`ocpp-rpc/lib/schemas/${SCHEMA_FILES[version]}.json`);
+  const schemas = JSON.parse(readFileSync(new URL(url), "utf8"), withoutDeadKeyword) as { $id: string }[];
+  const found = schemas.find(({ $id }) => REQUEST_IDS.includes($id));
+  if (found === undefined) throw new Error(`no schema of SetChargingProfile for ${version}`);
+  // The ids lack a namespace, which makes them no URN; all references are local.
+  const { $id: _, ...schema } = found;
+  const ajv = new Ajv({
+    strict: true,
+    // The 2.1 schemas say additionalProperties of texts too; it concerns their form, not what they refuse.
+    strictTypes: false,
+    allErrors: true,
+    // 1.6 asks for multiples of 0.1, which hardly any binary fraction is exactly.
+    multipleOfPrecision: 6,
+  });
+  formats.default(ajv);
+  ajv.addVocabulary(["comment", "javaType"]);
+  const validate = ajv.compile(schema);
+  return (payload) =>
+    validate(payload) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message}`);
+}
+
+/** The 2.x schemas say additionalItems where items is one schema: without effect, and refused in strict mode. */
+function withoutDeadKeyword(key: string, value: unknown): unknown {
+  return key === "additionalItems" ? undefined : value;
+}
