@@ -22,11 +22,15 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 
+/** How an EVSE is fed. */
 export const Supply = {
-  /** UNSPECIFIED - AC, line to neutral */
+  /** UNSPECIFIED - AC, line to neutral. */
   UNSPECIFIED: 0,
+  /** AC - AC, each phase between its line and neutral. */
   AC: 1,
+  /** AC_LINE_TO_LINE - AC between two lines, as 208 V in North America. Not supported yet. */
   AC_LINE_TO_LINE: 2,
+  /** DC - DC, from a rectifier on three phases. */
   DC: 3,
   UNRECOGNIZED: -1,
 } as const;
@@ -41,7 +45,18 @@ export namespace Supply {
   export type UNRECOGNIZED = typeof Supply.UNRECOGNIZED;
 }
 
-export const Phase = { UNSPECIFIED: 0, L1: 1, L2: 2, L3: 3, UNRECOGNIZED: -1 } as const;
+/** A line of the grid. */
+export const Phase = {
+  /** UNSPECIFIED - Not a phase: never valid. */
+  UNSPECIFIED: 0,
+  /** L1 - First line. */
+  L1: 1,
+  /** L2 - Second line. */
+  L2: 2,
+  /** L3 - Third line. */
+  L3: 3,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type Phase = typeof Phase[keyof typeof Phase];
 
@@ -53,11 +68,15 @@ export namespace Phase {
   export type UNRECOGNIZED = typeof Phase.UNRECOGNIZED;
 }
 
+/** A version of the Open Charge Point Protocol. */
 export const OcppVersion = {
-  /** OCPP_VERSION_UNSPECIFIED - 2.0.1 */
+  /** OCPP_VERSION_UNSPECIFIED - 2.0.1. */
   OCPP_VERSION_UNSPECIFIED: 0,
+  /** OCPP_VERSION_1_6 - 1.6J, edition 2. */
   OCPP_VERSION_1_6: 1,
+  /** OCPP_VERSION_2_0_1 - 2.0.1, edition 3. */
   OCPP_VERSION_2_0_1: 2,
+  /** OCPP_VERSION_2_1 - 2.1, edition 1. */
   OCPP_VERSION_2_1: 3,
   UNRECOGNIZED: -1,
 } as const;
@@ -72,7 +91,16 @@ export namespace OcppVersion {
   export type UNRECOGNIZED = typeof OcppVersion.UNRECOGNIZED;
 }
 
-export const ChargingRateUnit = { UNSPECIFIED: 0, A: 1, W: 2, UNRECOGNIZED: -1 } as const;
+/** OCPP's chargingRateUnit. */
+export const ChargingRateUnit = {
+  /** UNSPECIFIED - Not a unit: never valid in a list. */
+  UNSPECIFIED: 0,
+  /** A - Ampere per phase. */
+  A: 1,
+  /** W - Watt, sum over the phases. */
+  W: 2,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type ChargingRateUnit = typeof ChargingRateUnit[keyof typeof ChargingRateUnit];
 
@@ -83,13 +111,17 @@ export namespace ChargingRateUnit {
   export type UNRECOGNIZED = typeof ChargingRateUnit.UNRECOGNIZED;
 }
 
-/** What to do with freedom that is left once the energy needs are met as far as possible. */
+/** An order among plans that deliver the same energy. */
 export const Preference = {
-  /** UNSPECIFIED - lowest cost where there is a tariff, else earliest */
+  /** UNSPECIFIED - Lowest cost where the tariff has a price, else earliest. */
   UNSPECIFIED: 0,
+  /** LOWEST_COST - Least money, demand charge included. Needs a price in the tariff. */
   LOWEST_COST: 1,
+  /** EARLIEST - Each vehicle done as soon as possible. */
   EARLIEST: 2,
+  /** FLATTEST - Lowest peak of the site's import. */
   FLATTEST: 3,
+  /** LOWEST_CARBON - Least carbon. Needs Tariff.carbon_g_per_kwh. */
   LOWEST_CARBON: 4,
   UNRECOGNIZED: -1,
 } as const;
@@ -105,10 +137,13 @@ export namespace Preference {
   export type UNRECOGNIZED = typeof Preference.UNRECOGNIZED;
 }
 
+/** A linear programming solver. */
 export const SolverKind = {
-  /** UNSPECIFIED - chosen by size */
+  /** UNSPECIFIED - In a request: chosen by size. In an answer: none was used, the plan is the fallback. */
   UNSPECIFIED: 0,
+  /** GLPK - GLPK. */
   GLPK: 1,
+  /** HIGHS - HiGHS. */
   HIGHS: 2,
   UNRECOGNIZED: -1,
 } as const;
@@ -122,9 +157,11 @@ export namespace SolverKind {
   export type UNRECOGNIZED = typeof SolverKind.UNRECOGNIZED;
 }
 
+/** How good a plan is. */
 export const PlanStatus = {
+  /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
-  /** OPTIMAL - Proved best within mip_gap. */
+  /** OPTIMAL - Proved best within the gap. */
   OPTIMAL: 1,
   /** FEASIBLE - Feasible, not proved best: out of time. */
   FEASIBLE: 2,
@@ -143,11 +180,15 @@ export namespace PlanStatus {
   export type UNRECOGNIZED = typeof PlanStatus.UNRECOGNIZED;
 }
 
+/** OCPP's chargingProfilePurpose. */
 export const ChargingProfilePurpose = {
+  /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
+  /** TX_PROFILE - For one transaction; ends with it. */
   TX_PROFILE: 1,
+  /** TX_DEFAULT_PROFILE - For every transaction of the EVSE that has no TxProfile. */
   TX_DEFAULT_PROFILE: 2,
-  /** CHARGING_STATION_MAX_PROFILE - ChargePointMaxProfile in 1.6. */
+  /** CHARGING_STATION_MAX_PROFILE - For the station as a whole: ChargePointMaxProfile in 1.6. */
   CHARGING_STATION_MAX_PROFILE: 3,
   UNRECOGNIZED: -1,
 } as const;
@@ -162,7 +203,16 @@ export namespace ChargingProfilePurpose {
   export type UNRECOGNIZED = typeof ChargingProfilePurpose.UNRECOGNIZED;
 }
 
-export const ChargingProfileKind = { UNSPECIFIED: 0, ABSOLUTE: 1, RELATIVE: 2, UNRECOGNIZED: -1 } as const;
+/** OCPP's chargingProfileKind. */
+export const ChargingProfileKind = {
+  /** UNSPECIFIED - Never sent. */
+  UNSPECIFIED: 0,
+  /** ABSOLUTE - Times count from start_schedule. */
+  ABSOLUTE: 1,
+  /** RELATIVE - Times count from the start of charging. */
+  RELATIVE: 2,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type ChargingProfileKind = typeof ChargingProfileKind[keyof typeof ChargingProfileKind];
 
@@ -173,14 +223,24 @@ export namespace ChargingProfileKind {
   export type UNRECOGNIZED = typeof ChargingProfileKind.UNRECOGNIZED;
 }
 
+/** Why a vehicle does not get all its energy. */
 export const ShortfallCause = {
+  /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
+  /** STAY_TOO_SHORT - Not even full power all the time would do. */
   STAY_TOO_SHORT: 1,
+  /** EVSE_LIMIT - The EVSE's current or power binds. */
   EVSE_LIMIT: 2,
+  /** VEHICLE_LIMIT - The vehicle's current or power binds. */
   VEHICLE_LIMIT: 3,
+  /** CIRCUIT_LIMIT - A circuit above is full; its shadow price says in which slots. */
   CIRCUIT_LIMIT: 4,
+  /** MINIMUM_CURRENT - What is left would be below the least current, which no vehicle can use. */
   MINIMUM_CURRENT: 5,
+  /** OUT_OF_TIME - The time for the answer ran out before a better plan was found. */
   OUT_OF_TIME: 6,
+  /** PROFILE_RESOLUTION - The charger's limit step or number of periods is too coarse. */
+  PROFILE_RESOLUTION: 7,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -194,10 +254,22 @@ export namespace ShortfallCause {
   export type CIRCUIT_LIMIT = typeof ShortfallCause.CIRCUIT_LIMIT;
   export type MINIMUM_CURRENT = typeof ShortfallCause.MINIMUM_CURRENT;
   export type OUT_OF_TIME = typeof ShortfallCause.OUT_OF_TIME;
+  export type PROFILE_RESOLUTION = typeof ShortfallCause.PROFILE_RESOLUTION;
   export type UNRECOGNIZED = typeof ShortfallCause.UNRECOGNIZED;
 }
 
-export const Change = { UNSPECIFIED: 0, NEW: 1, CHANGED: 2, UNCHANGED: 3, UNRECOGNIZED: -1 } as const;
+/** How a session's plan differs from what is installed. */
+export const Change = {
+  /** UNSPECIFIED - Never sent. */
+  UNSPECIFIED: 0,
+  /** NEW - Nothing was installed. */
+  NEW: 1,
+  /** CHANGED - The plan differs: send the command. */
+  CHANGED: 2,
+  /** UNCHANGED - The plan is what is installed: there is nothing to send. */
+  UNCHANGED: 3,
+  UNRECOGNIZED: -1,
+} as const;
 
 export type Change = typeof Change[keyof typeof Change];
 
@@ -209,44 +281,72 @@ export namespace Change {
   export type UNRECOGNIZED = typeof Change.UNRECOGNIZED;
 }
 
+/**
+ * One site, its vehicles and what is wanted of the plan.
+ *
+ * Published bounds; above them the answer is RESOURCE_EXHAUSTED:
+ * - 16 MiB a message
+ * - 2 000 sessions, 2 000 EVSEs, 500 circuits, 2 000 installed plans
+ * - 8 928 slots (31 days of 5 minutes)
+ * - 250 000 vehicle-slots: slots in which a vehicle is there, summed over the vehicles
+ * - 1 000 000 circuits x slots
+ * - 50 000 values in a time series, 200 rules in a time-of-use tariff
+ */
 export interface OptimizeRequest {
+  /** The site and everything installed there. Required. */
   site:
     | Site
     | undefined;
   /** Vehicles connected now or expected. One per EVSE and time span. */
   sessions: Session[];
-  /** When the plan begins. Default: now. The first slot runs from here to the next slot boundary. */
+  /**
+   * When the plan begins; a fraction of a second is cut off. Default: now. The first slot runs
+   * from here to the next slot boundary.
+   */
   startTime:
     | Date
     | undefined;
-  /** When the plan ends. Default: the last departure, at most 48 hours after start_time. */
+  /**
+   * When the plan ends, at most 31 days after start_time; an end between two boundaries makes the
+   * last slot shorter. Default: the last departure, at most 48 hours after start_time; without
+   * sessions one slot.
+   */
   endTime:
     | Date
     | undefined;
   /** Slot length, 60 to 3600 and a divisor of 3600; boundaries are multiples of it in UTC. Default 900. */
   slotSeconds: number;
+  /** What to do with the freedom that the energy needs leave. Default: see Preference. */
   objective:
     | Objective
     | undefined;
-  /** What the chargers were last told, for stability and safe push order. */
+  /** What the chargers were last told, for stability and safe push order. At most one a session. */
   installedPlans: InstalledPlan[];
+  /** Time and solver. Default: see the fields. */
   options: SolveOptions | undefined;
 }
 
+/** A site behind one grid connection. */
 export interface Site {
+  /** The caller's name for the site, echoed in the answer. Required. */
   siteId: string;
   /** IANA zone; wall-clock tariffs are read in it. Default UTC. */
   timeZone: string;
-  /** Phase to neutral. Default 230. */
+  /** Phase to neutral, 50 to 1000. Default 230. */
   nominalVoltageV: number;
   /** A tree. Exactly one circuit has no parent: the grid connection. */
   circuits: Circuit[];
+  /** The outlets that vehicles charge at. */
   evses: Evse[];
+  /** What energy costs. Default: nothing is known of prices. */
   tariff:
     | Tariff
     | undefined;
-  /** Photovoltaic production forecast behind the grid connection. */
-  pvPowerW: TimeSeries | undefined;
+  /** Photovoltaic production forecast behind the grid connection. Not supported yet. */
+  pvPowerW:
+    | TimeSeries
+    | undefined;
+  /** A battery that belongs to the site. Not supported yet. */
   battery:
     | StationaryBattery
     | undefined;
@@ -256,76 +356,113 @@ export interface Site {
 
 /** A fuse, feeder, panel or transformer: what lies under it may not exceed its limits. */
 export interface Circuit {
+  /** Unique in the site. Required. */
   circuitId: string;
+  /** The circuit that feeds this one. Default: none, this is the grid connection. */
   parentCircuitId: string;
-  /** Sum over the phases. */
+  /** Sum over the phases. Default: no limit. */
   maxPowerW?:
     | number
     | undefined;
-  /** Each phase. */
+  /** Each phase. Default: no limit. */
   maxCurrentA?:
     | number
     | undefined;
-  /** Further limit over time: grid operator's dimming, contracted capacity, a flexibility call. */
+  /**
+   * Further limit over time: grid operator's dimming, contracted capacity, a flexibility call.
+   * The lower of this and max_power_w holds. Default: none.
+   */
   maxPowerSeriesW:
     | TimeSeries
     | undefined;
-  /** Consumption under this circuit that is not planned here, spread evenly over the phases. */
+  /**
+   * Consumption that is not planned here and hangs on this circuit itself, spread evenly over
+   * the phases. Loads on the circuits below are given there, and add up. Default 0.
+   */
   baseLoadW:
     | TimeSeries
     | undefined;
-  /** The same per phase, where it is known. */
+  /**
+   * The same per phase, where it is known; on those phases it takes the place of the even share
+   * of base_load_w. At most one entry a phase.
+   */
   baseLoadA: PhaseSeries[];
 }
 
+/** One outlet: it serves one vehicle at a time. */
 export interface Evse {
+  /** The charging station's identity. Required. */
   stationId: string;
-  /** evseId in OCPP 2.x, connectorId in 1.6. */
+  /** evseId in OCPP 2.x, connectorId in 1.6: 1 or more, unique in the station. */
   evseId: number;
-  /** Default: the grid connection. */
+  /** The circuit that feeds it. Default: the grid connection. */
   circuitId: string;
+  /** AC or DC. Default AC. */
   supply: Supply;
   /**
-   * Grid phases that the EVSE's L1, L2, L3 are wired to, in that order. Default L1, L2, L3.
+   * AC: grid phases that the EVSE's L1, L2, L3 are wired to, in that order. Default L1, L2, L3.
    * Two entries with SUPPLY_AC_LINE_TO_LINE: the pair of lines it hangs between.
+   * DC: must be empty, the load is spread evenly over the three phases.
    */
   phases: Phase[];
-  /** AC, per phase. Default 32. */
+  /** AC only, per phase; above 0. Default 32. */
   maxCurrentA?:
     | number
     | undefined;
-  /** AC, per phase: below it the vehicle does not charge, so a limit is 0 or at least this. Default 6. */
+  /** AC only, per phase: below it the vehicle does not charge, so a limit is 0 or at least this. Default 6. */
   minCurrentA?:
     | number
     | undefined;
-  /** DC: required. AC: default from current, voltage and phases. */
-  maxPowerW?: number | undefined;
+  /** Sum over the phases. DC: required. AC: default from max_current_a, voltage and phases. */
+  maxPowerW?:
+    | number
+    | undefined;
+  /**
+   * A limit is 0 or at least this. Default 0. On AC min_current_a counts beside it, on the phases
+   * that the vehicle draws from.
+   */
   minPowerW?:
     | number
     | undefined;
-  /** Share of the energy metered here that reaches the battery. Default 0.9 AC, 0.95 DC. */
+  /**
+   * Share of the energy metered here that reaches the battery, above 0 and at most 1.
+   * Default 0.9 AC, 0.95 DC.
+   */
   efficiency?:
     | number
     | undefined;
-  /** Charger is in use but cannot be controlled: this power is reserved for it. */
-  uncontrolledPowerW?: number | undefined;
+  /**
+   * Charger is in use but cannot be controlled: this power is reserved for it all the time, and
+   * no session may name it. Default: it can be controlled.
+   */
+  uncontrolledPowerW?:
+    | number
+    | undefined;
+  /** What the charger understands. Default: see the fields. */
   ocpp: OcppCapabilities | undefined;
 }
 
 /** What this charger's OCPP side can take. */
 export interface OcppCapabilities {
+  /** The protocol the charger speaks. Default 2.0.1. */
   version: OcppVersion;
-  /** Default: A on AC, W on DC. */
+  /** Units of a limit that the charger takes. Default: A on AC, W on DC; a DC charger must take W. */
   rateUnits: ChargingRateUnit[];
-  /** ChargingScheduleMaxPeriods / PeriodsPerSchedule, lowered by maxScheduleTuples. Default 24 in 1.6, 1024 in 2.x. */
+  /**
+   * ChargingScheduleMaxPeriods / PeriodsPerSchedule, lowered by maxScheduleTuples; 2 or more.
+   * Default 24 in 1.6, 1024 in 2.x, where more counts as 1024.
+   */
   maxPeriods: number;
-  /** ChargeProfileMaxStackLevel / ProfileStackLevel. */
+  /** ChargeProfileMaxStackLevel / ProfileStackLevel. Default: not known, not checked. */
   maxStackLevel?:
     | number
     | undefined;
-  /** Stack level to use. Default 0. */
+  /** Stack level to use, at most max_stack_level. Default 0. */
   stackLevel: number;
-  /** Smallest step of a limit, in its unit. Default 0.1; 1 for chargers that take whole numbers. */
+  /**
+   * Smallest step of a limit in its unit, a multiple of 0.1. Default 0.1; 1 for chargers that
+   * take whole numbers.
+   */
   limitStep?:
     | number
     | undefined;
@@ -337,200 +474,325 @@ export interface OcppCapabilities {
 
 /** One vehicle's stay and need. */
 export interface Session {
+  /** Unique in the request. Required. */
   sessionId: string;
+  /** Station of the EVSE, as in Site.evses. Required. */
   stationId: string;
+  /** EVSE in the station, as in Site.evses. Required. */
   evseId: number;
-  /** OCPP's: an integer in 1.6. */
+  /**
+   * OCPP's: an integer of 32 bits in 1.6, at most 36 characters in 2.x. Default: not known; a
+   * vehicle that is here then gets a TxDefaultProfile, and the answer carries a notice.
+   */
   transactionId: string;
-  /** Default: already here. */
+  /** Before start_time: already here. Rounded up to a second. Default: already here. */
   arrivalTime:
     | Date
     | undefined;
-  /** Default: start (or arrival) plus the site's default stay; the answer then carries a notice. */
+  /**
+   * Must be after arrival_time and start_time; a fraction of a second is cut off. What lies after
+   * the end of the plan is cut off with a notice. Default: start (or arrival) plus the site's
+   * default stay; the answer then carries a notice.
+   */
   departureTime:
     | Date
     | undefined;
-  /** How sure the departure is. Each entry: the chance that the vehicle has left by then. */
+  /**
+   * How sure the departure is. Each entry: the chance that the vehicle has left by then.
+   * Not supported yet.
+   */
   departureChances: DepartureChance[];
+  /** How much the vehicle needs. Required; 0 is a need. */
   need:
     | //
     /** Still to be delivered, at the meter of the EVSE. */
     { $case: "energyWh"; value: number }
-    | { $case: "stateOfCharge"; value: StateOfChargeNeed }
+    | //
+    /** The same by state of charge, turned into energy at the meter by the EVSE's efficiency. */
+    { $case: "stateOfCharge"; value: StateOfChargeNeed }
     | undefined;
-  /** Energy that must be there early: range for an unplanned trip. */
+  /** Energy that must be there early: range for an unplanned trip. Not supported yet. */
   minimum:
     | MinimumEnergy
     | undefined;
-  /** Vehicle limits. Default: the EVSE's. */
-  maxCurrentA?: number | undefined;
-  minCurrentA?: number | undefined;
+  /** Vehicle limit, AC, per phase; of no effect on DC. Default: the EVSE's. */
+  maxCurrentA?:
+    | number
+    | undefined;
+  /** Vehicle limit, AC, per phase: it does not charge below; of no effect on DC. Default: the EVSE's. */
+  minCurrentA?:
+    | number
+    | undefined;
+  /** Vehicle limit, sum over the phases. Default: the EVSE's. */
   maxPowerW?:
     | number
     | undefined;
-  /** Phases that the vehicle draws from, 1 to 3. Default: as many as the EVSE has. */
+  /**
+   * Phases that the vehicle draws from on AC, 1 to 3, the first ones of the EVSE; more than the
+   * EVSE has are cut with a notice. Default: as many as the EVSE has.
+   */
   phases: number;
-  /** Highest power by state of charge (taper). Needs state_of_charge. */
+  /** Highest power by state of charge (taper). Needs state_of_charge. Not supported yet. */
   chargeCurve: ChargeCurvePoint[];
-  /** Weight when energy is scarce. Default 1; a vehicle of weight 2 counts as two. */
+  /** Weight when energy is scarce, 0.1 to 10. Default 1; a vehicle of weight 2 counts as two. */
   priority?:
     | number
     | undefined;
   /** Once started the vehicle must not be paused (it would not wake up). */
   uninterruptible: boolean;
-  /** May be discharged, within these bounds. */
+  /** May be discharged, within these bounds. Not supported yet. */
   discharge: Discharge | undefined;
 }
 
+/** A need given by the battery's state. */
 export interface StateOfChargeNeed {
+  /** State of charge at the start, 0 to 100. Default 0. */
   socPercent: number;
-  /** Default 100. */
-  targetSocPercent?: number | undefined;
+  /**
+   * State of charge wanted, 0 to 100; below soc_percent the need is 0 and the answer carries a
+   * notice. Default 100.
+   */
+  targetSocPercent?:
+    | number
+    | undefined;
+  /** Usable capacity, above 0. Required. */
   batteryCapacityWh: number;
 }
 
+/** One point of the distribution of the departure. */
 export interface DepartureChance {
-  time: Date | undefined;
+  /** By when the vehicle may have left. */
+  time:
+    | Date
+    | undefined;
+  /** How likely that is, 0 to 1, not falling with time. */
   probability: number;
 }
 
+/** Energy that the vehicle must have early in its stay. */
 export interface MinimumEnergy {
+  /** At the meter of the EVSE. */
   energyWh: number;
+  /** By when. */
   byTime: Date | undefined;
 }
 
+/** One point of a charge curve, straight in between. */
 export interface ChargeCurvePoint {
+  /** State of charge, 0 to 100, rising from point to point. */
   socPercent: number;
+  /** Highest power that the vehicle takes there. */
   maxPowerW: number;
 }
 
+/** Bounds of a vehicle's discharge. */
 export interface Discharge {
+  /** Highest power out of the vehicle, at the EVSE. */
   maxPowerW: number;
+  /** State of charge that is kept, 0 to 100. */
   minSocPercent: number;
   /** Paid to the driver for each kWh taken out. */
   pricePerKwh: number;
 }
 
+/** A battery that belongs to the site. */
 export interface StationaryBattery {
+  /** Usable capacity. */
   capacityWh: number;
+  /** State of charge at the start, 0 to 100. */
   socPercent: number;
+  /** State of charge that is kept, 0 to 100. Default 0. */
   minSocPercent: number;
+  /** Highest power into the battery. */
   maxChargePowerW: number;
+  /** Highest power out of the battery. */
   maxDischargePowerW: number;
   /** Default 0.9, there and back. */
   roundTripEfficiency?:
     | number
     | undefined;
   /** Value of a kWh left at the end. Default: the mean import price. */
-  endValuePerKwh?: number | undefined;
+  endValuePerKwh?:
+    | number
+    | undefined;
+  /** The circuit it hangs on. Default: the grid connection. */
   circuitId: string;
 }
 
+/**
+ * What the site pays for energy. All amounts are in `currency`; prices may be negative, down to
+ * -10 000 and up to 10 000 a kWh.
+ */
 export interface Tariff {
-  /** ISO 4217. */
+  /** ISO 4217: three capital letters. Required. */
   currency: string;
+  /** Price of imported energy. Default: not known, counted as 0. */
   energyPrice:
-    | { $case: "pricePerKwh"; value: TimeSeries }
-    | { $case: "timeOfUse"; value: TimeOfUse }
+    | //
+    /** By time, as a day-ahead market gives it. */
+    { $case: "pricePerKwh"; value: TimeSeries }
+    | //
+    /** By wall clock, as a retail contract gives it. */
+    { $case: "timeOfUse"; value: TimeOfUse }
     | undefined;
-  /** Paid for what flows out. Default 0. */
+  /** Paid for what flows out. Default 0. Not supported yet. */
   exportPricePerKwh:
     | TimeSeries
     | undefined;
-  /** For each kW of the highest mean import over demand_window_seconds. */
+  /** For each kW of the highest mean import over demand_window_seconds. Default 0. */
   demandPricePerKw: number;
-  /** Highest import already seen in the billing period: free up to here. */
+  /** Highest import already seen in the billing period: free up to here. Default 0. */
   demandPeakSoFarW: number;
-  /** Default 900. */
+  /** Span over which import is averaged, 60 to 86 400 and a divisor of 86 400. Default 900. */
   demandWindowSeconds: number;
+  /** Carbon intensity of imported energy. Default: not known. */
   carbonGPerKwh: TimeSeries | undefined;
 }
 
-/** Wall-clock prices in the site's time zone; the first rule that fits wins. */
+/**
+ * Wall-clock prices in the site's time zone; the first rule that fits wins. Together the rules
+ * must cover every minute of the plan.
+ */
 export interface TimeOfUse {
+  /** In order of precedence; at least one, at most 200. */
   rules: TimeOfUseRule[];
 }
 
+/**
+ * A price and when it holds. Weekday, time and date are each those of the instant itself: after
+ * midnight a rule that runs over midnight is read on the new day.
+ */
 export interface TimeOfUseRule {
   /** 1 Monday .. 7 Sunday. Default: all. */
   weekdays: number[];
-  /** "HH:MM"; from inclusive, to exclusive, "24:00" allowed. */
+  /** "HH:MM", inclusive. Required. */
   fromLocal: string;
+  /**
+   * "HH:MM", exclusive, "24:00" allowed; before from_local it runs over midnight. Must differ from
+   * from_local: a whole day is 00:00 to 24:00. Required.
+   */
   toLocal: string;
-  /** "MM-DD", inclusive. Default: all year. */
+  /** "MM-DD", inclusive. Default: 01-01. */
   fromDate: string;
+  /** "MM-DD", inclusive; before from_date it runs over New Year. Default: 12-31. */
   toDate: string;
+  /** Price while the rule holds. Default 0. */
   pricePerKwh: number;
 }
 
 /** Piecewise constant; the last value holds on. */
 export interface TimeSeries {
-  startTime: Date | undefined;
+  /** When the first value begins: not after the start of the plan. Required. */
+  startTime:
+    | Date
+    | undefined;
+  /** How long each value holds, 1 or more. Required. */
   stepSeconds: number;
+  /** At least one, at most 50 000. Unit as in the name of the field that holds the series. */
   values: number[];
 }
 
+/** A current on one phase over time. */
 export interface PhaseSeries {
+  /** The line it flows in. Required. */
   phase: Phase;
+  /** The current. Required. */
   currentA: TimeSeries | undefined;
 }
 
+/** What to do with freedom that is left once the energy needs are met as far as possible. */
 export interface Objective {
+  /** What is best. Default: lowest cost where the tariff has a price, else earliest. */
   preference: Preference;
-  /** Adds to the cost of a kWh by its carbon. Default 0. */
+  /** Adds to the cost of a kWh by its carbon; needs Tariff.carbon_g_per_kwh. Default 0. */
   carbonPricePerKg: number;
   /** What a changed plan must save to be worth a push, per kWh moved. Default 0.001 of the mean price. */
   changePricePerKwh?: number | undefined;
 }
 
+/** What a charger was last told for a session. */
 export interface InstalledPlan {
+  /** A session of this request; an unknown one is left out with a notice. Required. */
   sessionId: string;
-  powerW: TimeSeries | undefined;
+  /** What the installed profile allows. Required. */
+  powerW:
+    | TimeSeries
+    | undefined;
+  /** Id of the installed profile, which a new one then replaces. Default: not known. */
   chargingProfileId: number;
 }
 
+/** How the plan is made. */
 export interface SolveOptions {
-  /** Default: the call's deadline less a margin, at most 10 000. */
+  /**
+   * Longest time for the answer; above 10 000 counts as 10 000. The call's deadline less a margin
+   * of 5 %, at least 50 ms, holds beside it. Default 10 000.
+   */
   timeLimitMs: number;
+  /** Which solver to use. Default: chosen by size. */
   solver: SolverKind;
 }
 
+/** The plan for one site. */
 export interface OptimizeResponse {
+  /** Site.site_id of the request. */
   siteId: string;
+  /** How good the plan is. Whatever it is, every limit holds. */
   status: PlanStatus;
+  /** One for each session, in the order of the request. */
   sessionPlans: SessionPlan[];
-  sitePlan: SitePlan | undefined;
+  /** The site as a whole. */
+  sitePlan:
+    | SitePlan
+    | undefined;
+  /** Sums over the plan. */
   summary:
     | PlanSummary
     | undefined;
   /** Assumptions made and things that look wrong, each with the field it speaks of. */
   notices: Notice[];
+  /** How the plan came about. */
   solve: SolveReport | undefined;
 }
 
+/** One vehicle's plan. */
 export interface SessionPlan {
+  /** As in the request. */
   sessionId: string;
+  /** As in the request. */
   stationId: string;
+  /** As in the request. */
   evseId: number;
-  /** Ready to send. Absent when nothing changed. */
+  /**
+   * Ready to send. Absent when nothing changed, and while a vehicle that is expected has no
+   * transaction that a profile could be sent for.
+   */
   command:
     | ProfileCommand
     | undefined;
   /** One value a slot, as the profile allows it after rounding. */
   powerW: number[];
+  /** Energy that the vehicle takes of it: at most its need. */
   plannedEnergyWh: number;
+  /** What is missing to its need. */
   shortfallWh: number;
+  /** Why; empty where nothing is missing. */
   shortfallCauses: ShortfallCause[];
   /** When the need is met, if it is. */
-  completeTime: Date | undefined;
+  completeTime:
+    | Date
+    | undefined;
+  /** Price of the planned energy in the tariff's currency, without demand charge. */
   energyCost: number;
+  /** Against the installed plan. */
   change: Change;
 }
 
 /** What the CSMS sends to the charger. */
 export interface ProfileCommand {
+  /** The version that payload_json is written in. */
   ocppVersion: OcppVersion;
-  /** The OCPP action: SetChargingProfile or ClearChargingProfile. */
+  /** The OCPP action: SetChargingProfile. */
   action: string;
   /** The request's payload, exactly as it goes on the wire. */
   payloadJson: string;
@@ -542,13 +804,21 @@ export interface ProfileCommand {
 
 /** OCPP's ChargingProfile in its 2.1 shape; 1.6 and 2.0.1 use a part of it. Names as in OCPP. */
 export interface ChargingProfile {
-  /** chargingProfileId in 1.6. */
+  /** chargingProfileId in 1.6. The same for each plan of an EVSE, so that it replaces the last. */
   id: number;
+  /** As asked for in OcppCapabilities. */
   stackLevel: number;
+  /** What the profile is for. */
   chargingProfilePurpose: ChargingProfilePurpose;
+  /** How its times are read. */
   chargingProfileKind: ChargingProfileKind;
+  /** Empty on a TxDefaultProfile. */
   transactionId: string;
-  validFrom: Date | undefined;
+  /** Absent: valid at once. */
+  validFrom:
+    | Date
+    | undefined;
+  /** Absent: valid until replaced. */
   validTo:
     | Date
     | undefined;
@@ -556,109 +826,184 @@ export interface ChargingProfile {
   chargingSchedules: ChargingSchedule[];
 }
 
+/** OCPP's ChargingSchedule. */
 export interface ChargingSchedule {
+  /** The schedule's own id in 2.x; 1.6 has none. */
   id: number;
-  startSchedule: Date | undefined;
-  durationSeconds?: number | undefined;
+  /** On a whole second. */
+  startSchedule:
+    | Date
+    | undefined;
+  /** Absent: the last period holds until the profile is replaced. */
+  durationSeconds?:
+    | number
+    | undefined;
+  /** Unit of the limits. */
   chargingRateUnit: ChargingRateUnit;
+  /** By time, the first at 0. */
   chargingSchedulePeriods: ChargingSchedulePeriod[];
+  /** In charging_rate_unit. Absent: not told. */
   minChargingRate?: number | undefined;
 }
 
+/** OCPP's ChargingSchedulePeriod: holds until the next one begins. */
 export interface ChargingSchedulePeriod {
   /** Seconds from start_schedule; the first is 0. */
   startPeriodSeconds: number;
   /** A per phase, or W in all. */
-  limit?: number | undefined;
-  numberPhases?: number | undefined;
+  limit?:
+    | number
+    | undefined;
+  /** Phases that the vehicle draws from. Absent on DC. */
+  numberPhases?:
+    | number
+    | undefined;
+  /** The one phase to use where number_phases is 1. Absent: the charger's choice. */
   phaseToUse?:
     | number
     | undefined;
   /** 2.1: negative feeds back. */
-  setpoint?: number | undefined;
+  setpoint?:
+    | number
+    | undefined;
+  /** 2.1: bound of discharge, 0 or negative. */
   dischargeLimit?:
     | number
     | undefined;
-  /** 2.1: ChargingOnly, CentralSetpoint, Idle, ... */
+  /** 2.1: ChargingOnly, CentralSetpoint, Idle, ... Empty: ChargingOnly. */
   operationMode: string;
 }
 
-/** Slots of the plan: slot 0 may be shorter than the others. */
+/** Slots of the plan: slot 0 and the last may be shorter than the others. */
 export interface SitePlan {
-  startTime: Date | undefined;
+  /** Start of the plan. */
+  startTime:
+    | Date
+    | undefined;
+  /** One a slot; the first is start_time. */
   slotStartTimes: Date[];
+  /** Sum of all vehicles, one value a slot. */
   chargingPowerW: number[];
+  /** Vehicles and base load, one value a slot. */
   importPowerW: number[];
+  /** Of the stationary battery. Always empty: not supported yet. */
   batteryPowerW: number[];
+  /** One for each circuit, parents before children. */
   circuits: CircuitPlan[];
 }
 
+/** What one circuit carries. */
 export interface CircuitPlan {
+  /** As in the request. */
   circuitId: string;
+  /** Vehicles and base load on it and below, one value a slot. */
   powerW: number[];
+  /** The lowest of its limits as a power, one value a slot. Empty where the circuit has no limit. */
   limitW: number[];
   /** What one more kWh through this circuit in the slot would be worth; 0 where it is not full. */
   shadowPricePerKwh: number[];
 }
 
+/** Sums over a plan. Money is in the tariff's currency, 0 without one. */
 export interface PlanSummary {
+  /** Needs of all sessions. */
   requestedEnergyWh: number;
+  /** What of it is planned. */
   plannedEnergyWh: number;
+  /** What of it is missing. */
   shortfallWh: number;
+  /** Price of the planned energy. */
   energyCost: number;
+  /** Demand charge beyond what the billing period has already seen. */
   demandCost: number;
+  /** Highest import. */
   peakImportW: number;
+  /** Carbon of the planned energy; 0 where the intensity is not known. */
   carbonKg: number;
   /** The same vehicles charged at once at full power within the limits, for comparison. */
   uncontrolledCost: number;
+  /** Highest import of that. */
   uncontrolledPeakW: number;
   /** Energy moved against the installed plans. */
   changedEnergyWh: number;
 }
 
+/** An assumption made, or something that looks wrong. */
 export interface Notice {
   /** Stable: DEPARTURE_ASSUMED, BASE_LOAD_OVER_LIMIT, ... */
   code: string;
   /** Path into the request: sessions[3].departure_time */
   field: string;
+  /** For people; may change. */
   message: string;
 }
 
+/** How a plan came about. */
 export interface SolveReport {
+  /** Who made it; unspecified where the plan is the fallback. */
   solver: SolverKind;
+  /** Time in the solver. */
   solveMs: number;
+  /** Time from the request to the answer, waiting included. */
   totalMs: number;
+  /** Size of the program: variables. */
   columns: number;
+  /** Size of the program: constraints. */
   rows: number;
-  /** Value of the plan as sent, and the bound that the relaxation proves, in the tariff's currency. */
-  objective: number;
-  bound: number;
-  /** (objective - bound) / |bound| */
-  gap: number;
+  /** Value of the plan as sent, in the tariff's currency. Absent where none was reckoned. */
+  objective?:
+    | number
+    | undefined;
+  /** The bound that the relaxation proves, in the tariff's currency. Absent where none is proved. */
+  bound?:
+    | number
+    | undefined;
+  /** (objective - bound) / |bound|. Absent where no bound is proved. */
+  gap?:
+    | number
+    | undefined;
   /** Checks run on the emitted profiles by code that shares nothing with the model. */
   checks: number;
 }
 
+/** One site of a batch. */
 export interface OptimizeBatchRequest {
-  /** Echoed in the answer. */
+  /** Echoed in the answer, which may come out of order: best unique in the stream. */
   requestId: string;
+  /** As for Optimize. Required. */
   request: OptimizeRequest | undefined;
 }
 
+/** The answer to one request of a batch. */
 export interface OptimizeBatchResponse {
+  /** Of the request that this answers; empty where the request could not be read at all. */
   requestId: string;
-  outcome: { $case: "response"; value: OptimizeResponse } | { $case: "error"; value: BatchError } | undefined;
+  /** What Optimize would have answered. */
+  outcome:
+    | //
+    /** The plan. */
+    { $case: "response"; value: OptimizeResponse }
+    | //
+    /** Why there is none. */
+    { $case: "error"; value: BatchError }
+    | undefined;
 }
 
+/** What Optimize would have ended with. */
 export interface BatchError {
   /** google.rpc.Code */
   code: number;
+  /** For people; may change. */
   message: string;
+  /** Every wrong field. */
   violations: FieldViolation[];
 }
 
+/** One wrong field of a request. */
 export interface FieldViolation {
+  /** Path into the OptimizeRequest: sessions[3].departure_time */
   field: string;
+  /** What is wrong with it. */
   description: string;
 }
 
@@ -4458,7 +4803,17 @@ export const Notice: MessageFns<Notice> = {
 };
 
 function createBaseSolveReport(): SolveReport {
-  return { solver: 0, solveMs: 0, totalMs: 0, columns: 0, rows: 0, objective: 0, bound: 0, gap: 0, checks: 0 };
+  return {
+    solver: 0,
+    solveMs: 0,
+    totalMs: 0,
+    columns: 0,
+    rows: 0,
+    objective: undefined,
+    bound: undefined,
+    gap: undefined,
+    checks: 0,
+  };
 }
 
 export const SolveReport: MessageFns<SolveReport> = {
@@ -4478,13 +4833,13 @@ export const SolveReport: MessageFns<SolveReport> = {
     if (message.rows !== 0) {
       writer.uint32(40).uint32(message.rows);
     }
-    if (message.objective !== 0) {
+    if (message.objective !== undefined) {
       writer.uint32(49).double(message.objective);
     }
-    if (message.bound !== 0) {
+    if (message.bound !== undefined) {
       writer.uint32(57).double(message.bound);
     }
-    if (message.gap !== 0) {
+    if (message.gap !== undefined) {
       writer.uint32(65).double(message.gap);
     }
     if (message.checks !== 0) {
@@ -4600,9 +4955,9 @@ export const SolveReport: MessageFns<SolveReport> = {
     message.totalMs = object.totalMs ?? 0;
     message.columns = object.columns ?? 0;
     message.rows = object.rows ?? 0;
-    message.objective = object.objective ?? 0;
-    message.bound = object.bound ?? 0;
-    message.gap = object.gap ?? 0;
+    message.objective = object.objective ?? undefined;
+    message.bound = object.bound ?? undefined;
+    message.gap = object.gap ?? undefined;
     message.checks = object.checks ?? 0;
     return message;
   },
@@ -4916,12 +5271,25 @@ export const FieldViolation: MessageFns<FieldViolation> = {
   },
 };
 
-/** Plans the charging of the vehicles at one site, or at many. */
+/**
+ * Plans the charging of the vehicles at one site, or at many.
+ *
+ * A request that is wrong is answered with INVALID_ARGUMENT and a google.rpc.BadRequest in
+ * grpc-status-details-bin that names each wrong field by its path, as far as they fit into the
+ * 8 KiB of metadata that every client takes. A field that is marked as not supported yet counts
+ * as wrong: it is never ignored in silence.
+ *
+ * A request may carry the metadata x-request-id (at most 128 of A-Z a-z 0-9 . _ : -); it is
+ * returned in the initial metadata, and stands in the server's log. Without one the server makes one.
+ */
 export type OptimizerServiceService = typeof OptimizerServiceService;
 export const OptimizerServiceService = {
   /**
    * Plans one site. Answers before the call's deadline: with the optimum, with the best
    * plan found in the time, or with the safe fallback plan, and says which.
+   *
+   * The answer grows with circuits x slots and may pass the 4 MiB that gRPC clients accept by
+   * default: raise that limit for large sites.
    */
   optimize: {
     path: "/wattslot.v1.OptimizerService/Optimize" as const,
@@ -4952,6 +5320,9 @@ export interface OptimizerServiceServer extends UntypedServiceImplementation {
   /**
    * Plans one site. Answers before the call's deadline: with the optimum, with the best
    * plan found in the time, or with the safe fallback plan, and says which.
+   *
+   * The answer grows with circuits x slots and may pass the 4 MiB that gRPC clients accept by
+   * default: raise that limit for large sites.
    */
   optimize: handleUnaryCall<OptimizeRequest, OptimizeResponse>;
   /**
@@ -4965,6 +5336,9 @@ export interface OptimizerServiceClient extends Client {
   /**
    * Plans one site. Answers before the call's deadline: with the optimum, with the best
    * plan found in the time, or with the safe fallback plan, and says which.
+   *
+   * The answer grows with circuits x slots and may pass the 4 MiB that gRPC clients accept by
+   * default: raise that limit for large sites.
    */
   optimize(
     request: OptimizeRequest,
