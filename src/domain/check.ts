@@ -24,9 +24,10 @@ const MAX_EXCESSES = 20;
 
 /**
  * Tests what chargers were told against every limit of the request, at every instant at which
- * anything changes: EVSE and vehicle limits, 0 or at least the minimum, the stay, one block for
+ * anything changes: EVSE and vehicle limits, 0 or at least the minimum (no 0 where the charger
+ * rejects it), a limit from the start of the stay on and none that outlives it, one block for
  * vehicles that can't be paused, and each circuit's power and current on each phase. `emitted`
- * has one list of steps a session, read back from its payload; power is 0 before the first.
+ * has one list of steps a session, read back from its payload, in order of time.
  * Works on the request's own numbers and shares no code with the model.
  */
 export function check(problem: Problem, emitted: readonly (readonly PowerStep[])[]): CheckReport {
@@ -69,10 +70,15 @@ function leastToldW(problem: Problem, session: Session): number {
 function checkSession(problem: Problem, session: Session, steps: readonly PowerStep[], note: Note): void {
   const evse = problem.site.evses[session.evse];
   const { wattsPerAmpere } = wiring(problem, session);
-  const lowestW = lowestUsableW(problem, session);
+  const { rejectsZeroLimit } = evse.ocpp;
+  const leastW = rejectsZeroLimit ? leastToldW(problem, session) : lowestUsableW(problem, session);
   const name = `session ${session.sessionId}`;
   let blocks = 0;
   let wasOn = false;
+  // Until its first step another profile is in force, or none: the charger may give all it can.
+  const fromMs = Math.max(session.arrivalMs, problem.slotStartsMs[0]);
+  if (fromMs < Math.min(session.departureMs, steps[0]?.atMs ?? Number.POSITIVE_INFINITY))
+    note(`${name}: without a profile`, fromMs, evse.maxPowerW, 0, "W");
   steps.forEach(({ atMs, powerW }, n) => {
     const endMs = n + 1 < steps.length ? steps[n + 1].atMs : Number.POSITIVE_INFINITY;
     if (evse.supply === "AC") {
@@ -82,10 +88,10 @@ function checkSession(problem: Problem, session: Session, steps: readonly PowerS
     note(`${name}: EVSE power`, atMs, powerW, evse.maxPowerW, "W");
     note(`${name}: vehicle power`, atMs, powerW, session.maxPowerW, "W");
     note(`${name}: below 0`, atMs, -powerW, 0, "W");
-    if (powerW !== 0) note(`${name}: minimum`, atMs, lowestW, powerW, "W");
+    if (powerW !== 0 || rejectsZeroLimit) note(`${name}: minimum`, atMs, leastW, powerW, "W");
     if (atMs < session.arrivalMs) note(`${name}: before arrival`, atMs, powerW, 0, "W");
     if (endMs > session.departureMs) {
-      const restW = evse.ocpp.rejectsZeroLimit ? leastToldW(problem, session) : 0;
+      const restW = rejectsZeroLimit ? leastW : 0;
       note(`${name}: after departure`, Math.max(atMs, session.departureMs), powerW, restW, "W");
     }
     if (powerW > 0 && !wasOn) blocks++;

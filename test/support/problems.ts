@@ -1,6 +1,6 @@
+import { type Random, randomOf } from "../../benchmarks/random.ts";
 import type { Circuit, Evse, Phase, Preference, Problem, Session, Tariff } from "../../src/domain/problem.ts";
 import type { Series } from "../../src/domain/series.ts";
-import { type Random, randomOf } from "../../benchmarks/random.ts";
 
 export const START_MS = Date.UTC(2026, 10, 23, 8);
 const HOUR_MS = 3_600_000;
@@ -156,6 +156,72 @@ export function randomProblem(seed: number, size: Size): Problem {
     preference: random.pick(preferences),
     changePricePerKwh: random.chance(0.2) ? random.real(0, 0.05) : undefined,
   });
+}
+
+/**
+ * A random site with what randomProblem leaves out: chargers that reject 0, vehicles that can't be
+ * paused, chargers in use that can't be controlled, a next vehicle at the same EVSE, vehicle power
+ * limits, base load on single phases, and limits and base loads that change inside slots.
+ */
+export function hardProblem(seed: number, size: Size): Problem {
+  const plain = randomProblem(seed, size);
+  const random = randomOf(seed ^ 0x5bd1e995);
+  const starts = plain.slotStartsMs;
+  const startMs = starts[0];
+  const endMs = starts[starts.length - 1];
+  const { site } = plain;
+  const odd = (from: number, to: number) =>
+    series(
+      startMs - random.int(0, 5000) * 1000,
+      random.pick([300_000, 420_000, 3_000_000]),
+      Array.from({ length: random.int(1, 40) }, () => random.real(from, to)),
+    );
+  const vehicles = plain.sessions.length;
+  const circuits = site.circuits.map((one) => ({
+    ...one,
+    maxPowerSeriesW: random.chance(0.3) ? odd(2000, 9000 * vehicles) : one.maxPowerSeriesW,
+    baseLoadW: random.chance(0.2) ? odd(0, 700 * vehicles) : one.baseLoadW,
+    baseLoadA: one.baseLoadA.map((known) => (random.chance(0.15) ? odd(0, 3 * vehicles) : known)) as [
+      Series | undefined,
+      Series | undefined,
+      Series | undefined,
+    ],
+  }));
+  const evses = site.evses.map((one) => ({
+    ...one,
+    ocpp: { ...one.ocpp, rejectsZeroLimit: random.chance(0.15) },
+  }));
+  const sessions = plain.sessions.map((one) => ({
+    ...one,
+    uninterruptible: random.chance(0.2),
+    maxPowerW:
+      !evses[one.evse].ocpp.rejectsZeroLimit && random.chance(0.3) ? random.real(3000, 9000) : one.maxPowerW,
+  }));
+  for (const one of plain.sessions) {
+    const arrivalMs = one.departureMs + random.pick([0, 0, 137, 1800]) * 1000;
+    if (arrivalMs + 120_000 >= endMs || arrivalMs <= startMs || random.chance(0.6)) continue;
+    sessions.push({
+      ...one,
+      sessionId: `${one.sessionId}-next`,
+      transactionId: "",
+      arrivalMs,
+      departureMs: arrivalMs + random.int(60, (endMs - arrivalMs) / 1000) * 1000,
+      energyWh: random.real(1000, 20_000),
+      uninterruptible: random.chance(0.2),
+      installed: undefined,
+    });
+  }
+  for (let n = random.int(0, 2); n > 0; n--) {
+    evses.push(
+      evse({
+        stationId: `busy${n}`,
+        circuit: random.int(0, circuits.length - 1),
+        phases: random.pick<Phase[]>([[1, 2, 3], [2], [3, 1]]),
+        uncontrolledPowerW: random.real(500, 5000),
+      }),
+    );
+  }
+  return { ...plain, site: { ...site, circuits, evses }, sessions };
 }
 
 function randomCircuit(
