@@ -10,8 +10,8 @@ export const MIP_GAP = 1e-3;
 const POWER_TOLERANCE = 1e-6;
 // Rounds in which slots that are off may still start; afterwards they stay off, so that it ends.
 const OPEN_ROUNDS = 12;
-// Largest integer program that is tried, and how long it may search: nodes rather than seconds,
-// so that the same request gets the same answer.
+// Largest integer program that is tried, and how long it may search: nodes rather than seconds, so
+// that the same request gets the same answer.
 const MAX_BINARIES = 2500;
 const NODE_LIMIT = 400;
 
@@ -24,17 +24,31 @@ export interface Refined {
   bound: number;
 }
 
+/** How a dive rounds. */
+interface Dive {
+  /** Least share of its minimum that a power must have to be rounded up, once a slot of the vehicle has been. */
+  threshold: number;
+  /** Whether slots at or above their minimum are held on from the first round. */
+  holdsOn: boolean;
+}
+
+// In the order of what each closes on its own.
+const DIVES: Dive[] = [
+  { threshold: 0, holdsOn: false },
+  { threshold: 0.35, holdsOn: false },
+  { threshold: 0, holdsOn: true },
+];
+
 const OPEN = 0;
 const ON = 1;
 const OFF = 2;
 
 /**
  * Turns a relaxed optimum into one whose powers are 0 or at least the minimum, and in one block
- * where a vehicle can't be paused. Dives first: slots at or above their minimum stay on, those
- * between are rounded to on where limits and energy allow and to off elsewhere, and the program
- * is solved again from the last basis, until none is between. If that is further than MIP_GAP
- * from the bound, a mixed-integer program of the doubtful slots (of all, on small sites) closes
- * in. Undefined when time runs out before the dive ends.
+ * where a vehicle can't be paused. Dives first: slots between 0 and their minimum are rounded to
+ * on where limits and energy allow and to off elsewhere, and the program is solved again from
+ * the last basis, until none is between. While that is further than MIP_GAP from the bound, it
+ * dives again with another rounding, and last a mixed-integer program closes in. Undefined when time runs out before the dive ends.
  */
 export function refine(
   program: Program,
@@ -48,11 +62,16 @@ export function refine(
   if (entries.count === 0 || isWhole(entries, relaxed.primal)) {
     return { primal: relaxed.primal, objective: relaxed.objective, bound: relaxed.objective };
   }
-  const dived = dive(program, part, entries, loaded, relaxed, leftMs);
-  if (dived === undefined) return undefined;
   const bound = relaxed.objective;
-  if (gapOf(dived.objective, bound) <= MIP_GAP || leftMs() <= 0) return { ...dived, bound };
-  return search(program, part, entries, solver, relaxed, { ...dived, bound }, leftMs);
+  let best: Refined | undefined;
+  for (const style of DIVES) {
+    const dived = dive(program, part, entries, loaded, relaxed, style, leftMs);
+    if (dived !== undefined && (best === undefined || dived.objective < best.objective))
+      best = { ...dived, bound };
+    if (best !== undefined && gapOf(best.objective, bound) <= MIP_GAP) return best;
+    if (leftMs() <= 0) return best;
+  }
+  return best === undefined ? undefined : search(program, part, entries, solver, best, leftMs);
 }
 
 /** (objective - bound) / |bound|; absolute where the bound is all but 0. */
@@ -223,6 +242,17 @@ class Decisions {
       this.#slack[this.#rows[n]] -= this.#factors[n] * minKw[e];
   }
 
+  /** Opens everything again in the loaded program. */
+  undo(): void {
+    const { column, extra, count } = this.#entries;
+    const { lower, upper } = this.#lp;
+    for (let e = 0; e < count; e++) {
+      if (this.state[e] === OPEN) continue;
+      this.#loaded.setBounds(column[e], lower[column[e]], upper[column[e]]);
+      if (extra[e] >= 0) this.#loaded.setBounds(extra[e], lower[extra[e]], upper[extra[e]]);
+    }
+  }
+
   /** What one kWh in an entry costs at a solution's duals: its price and what it displaces. */
   fullCost(e: number, duals: Float64Array): number {
     const { column, hours } = this.#entries;
@@ -240,25 +270,23 @@ function dive(
   entries: Entries,
   loaded: LoadedProgram,
   relaxed: Solution,
+  style: Dive,
   leftMs: () => number,
 ): { primal: Float64Array; objective: number } | undefined {
   const decisions = new Decisions(program, part, entries, loaded);
   let solution = relaxed;
-  const solveAgain = (): boolean => {
-    const timeLimitMs = leftMs();
-    if (timeLimitMs <= 0) return false;
-    solution = loaded.solve({ timeLimitMs });
-    return solution.status === "optimal";
-  };
   if (entries.blocks.length > 0) {
     for (const i of entries.blocks) chooseBlock(program, entries, decisions, i, relaxed.duals);
-    if (!solveAgain()) return undefined;
+    solution = loaded.solve({ timeLimitMs: leftMs() });
   }
-  for (let round = 0; !isWhole(entries, solution.primal); round++) {
-    if (round > OPEN_ROUNDS) return undefined;
-    decide(program, entries, decisions, solution.primal, round === OPEN_ROUNDS);
-    if (!solveAgain()) return undefined;
+  let round = 0;
+  while (solution.status === "optimal" && round <= OPEN_ROUNDS && !isWhole(entries, solution.primal)) {
+    decide(program, entries, decisions, solution.primal, style, round === OPEN_ROUNDS);
+    solution = loaded.solve({ timeLimitMs: leftMs() });
+    round++;
   }
+  decisions.undo();
+  if (solution.status !== "optimal" || !isWhole(entries, solution.primal)) return undefined;
   return { primal: solution.primal, objective: solution.objective };
 }
 
@@ -268,6 +296,7 @@ function decide(
   entries: Entries,
   decisions: Decisions,
   primal: Float64Array,
+  style: Dive,
   isLast: boolean,
 ): void {
   const { state } = decisions;
@@ -280,11 +309,12 @@ function decide(
     const power = powerOf(entries, primal, e);
     if (state[e] === OPEN) {
       if (isBetween(entries, primal, e)) between.push(e);
-      else if (power > POWER_TOLERANCE && decisions.canTurnOn(e)) decisions.turnOn(e);
-      else if (isLast) decisions.turnOff(e);
+      else if (power > POWER_TOLERANCE) {
+        if ((style.holdsOn || isLast) && decisions.canTurnOn(e)) decisions.turnOn(e);
+      } else if (isLast) decisions.turnOff(e);
     }
     if (state[e] === ON) isOn[session[e]] = 1;
-    if (state[e] === ON) movableKwh[session[e]] += hours[e] * Math.max(0, power - minKw[e]);
+    if (power >= minKw[e] - POWER_TOLERANCE) movableKwh[session[e]] += hours[e] * (power - minKw[e]);
     else movableKwh[session[e]] += hours[e] * power;
   }
   const fill = (e: number) => powerOf(entries, primal, e) / minKw[e];
@@ -292,7 +322,8 @@ function decide(
   for (const e of between) {
     const i = session[e];
     const needKwh = hours[e] * minKw[e];
-    if ((movableKwh[i] >= needKwh - 1e-9 || isOn[i] === 0) && decisions.canTurnOn(e)) {
+    const isWanted = isOn[i] === 0 || (fill(e) >= style.threshold && movableKwh[i] >= needKwh - 1e-9);
+    if (isWanted && decisions.canTurnOn(e)) {
       decisions.turnOn(e);
       movableKwh[i] -= needKwh;
       isOn[i] = 1;
@@ -348,82 +379,50 @@ function chooseBlock(
   });
 }
 
-/** Improves a dived plan by a mixed-integer program over its doubtful slots; all slots when few. */
+/** Improves a dived plan by the mixed-integer program of the whole part, where that is small enough to be worth it. */
 function search(
   program: Program,
   part: Part,
   entries: Entries,
   solver: Solver,
-  relaxed: Solution,
   dived: Refined,
   leftMs: () => number,
 ): Refined {
-  const isFree = doubtful(entries, relaxed.primal, dived.primal);
-  const isExact = isFree.every((free) => free === 1);
-  const { lp, start, integers } = integerProgram(program, part, entries, dived.primal, isFree);
-  if (integers.length === 0) return dived;
+  if (entries.count > MAX_BINARIES) return dived;
+  const { lp, start, integers } = integerProgram(program, part, entries, dived.primal);
   const loaded = solver.load(lp);
   try {
     const found = loaded.solveIntegers({
       timeLimitMs: leftMs(),
       integers,
-      relativeGap: MIP_GAP / 4,
+      // A part's gap counts in the whole plan's: leave some for the others.
+      relativeGap: 0.9 * MIP_GAP,
       nodeLimit: NODE_LIMIT,
       start,
     });
-    const bound = isExact && found.bound > dived.bound ? Math.min(found.bound, dived.objective) : dived.bound;
-    if (found.primal.length === 0 || found.objective >= dived.objective) return { ...dived, bound };
-    return { primal: found.primal.slice(0, part.lp.columnCount), objective: found.objective, bound };
+    const isBetter = found.primal.length > 0 && found.objective < dived.objective;
+    const objective = isBetter ? found.objective : dived.objective;
+    return {
+      primal: isBetter ? found.primal.slice(0, part.lp.columnCount) : dived.primal,
+      objective,
+      bound: Math.min(objective, Math.max(dived.bound, found.bound)),
+    };
   } finally {
     loaded.dispose();
   }
 }
 
-/** Entries whose being on is open to doubt: all on a small site, else those that the dive moved and their neighbours in time. */
-function doubtful(entries: Entries, relaxed: Float64Array, dived: Float64Array): Uint8Array {
-  const isFree = new Uint8Array(entries.count);
-  if (entries.count <= MAX_BINARIES) return isFree.fill(1);
-  let left = MAX_BINARIES;
-  const free = (e: number, i: number) => {
-    if (e < 0 || e >= entries.count || entries.session[e] !== i || isFree[e] === 1 || left === 0) return;
-    isFree[e] = 1;
-    left--;
-  };
-  for (let e = 0; e < entries.count; e++) {
-    const moved = Math.abs(powerOf(entries, relaxed, e) - powerOf(entries, dived, e)) > POWER_TOLERANCE;
-    if (isBetween(entries, relaxed, e) || moved)
-      for (let d = -2; d <= 2; d++) free(e + d, entries.session[e]);
-  }
-  for (const i of entries.blocks) for (const e of entriesOfSession(entries, i)) free(e, i);
-  return isFree;
-}
-
-/** The part with a binary for each free entry, min z <= power <= max z, and one start at most for each block. */
+/** The part with a binary for each entry, min z <= power <= max z, and one start at most for each block. */
 function integerProgram(
   program: Program,
   part: Part,
   entries: Entries,
   dived: Float64Array,
-  isFree: Uint8Array,
 ): { lp: Lp; start: Float64Array; integers: Int32Array } {
   const { lp } = part;
   const builder = new LpBuilder();
   const start: number[] = Array.from(dived);
-  const lower = lp.lower.slice();
-  const upper = lp.upper.slice();
-  for (let e = 0; e < entries.count; e++) {
-    if (isFree[e] === 1) continue;
-    const isOn = powerOf(entries, dived, e) > POWER_TOLERANCE;
-    const { column, extra, minKw } = entries;
-    const main = Math.min(minKw[e], upper[column[e]]);
-    lower[column[e]] = isOn ? Math.max(main, lower[column[e]]) : 0;
-    if (!isOn) upper[column[e]] = 0;
-    if (extra[e] >= 0) {
-      lower[extra[e]] = isOn ? minKw[e] - main : 0;
-      if (!isOn) upper[extra[e]] = 0;
-    }
-  }
-  for (let j = 0; j < lp.columnCount; j++) builder.addColumn(lp.cost[j], lower[j], upper[j]);
+  for (let j = 0; j < lp.columnCount; j++) builder.addColumn(lp.cost[j], lp.lower[j], lp.upper[j]);
   for (let row = 0; row < lp.rowCount; row++) {
     for (let n = lp.starts[row]; n < lp.starts[row + 1]; n++) builder.addEntry(lp.indices[n], lp.values[n]);
     builder.endRow(lp.rowLower[row], lp.rowUpper[row]);
@@ -435,7 +434,7 @@ function integerProgram(
     if (entries.extra[e] >= 0) builder.addEntry(entries.extra[e], 1);
   };
   for (let e = 0; e < entries.count; e++) {
-    if (isFree[e] === 0 || lp.lower[entries.column[e]] > 0) continue;
+    if (lp.lower[entries.column[e]] > 0) continue;
     const binary = builder.addColumn(0, 0, 1);
     binaryOf[e] = binary;
     integers.push(binary);
