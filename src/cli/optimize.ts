@@ -1,0 +1,57 @@
+import { createEngine } from "../engine.ts";
+import { connect, type OptimizeRequest, type OptimizeResponse } from "../grpc/client.ts";
+import { toProblem } from "../grpc/convert.ts";
+import { requestFromJson, responseToJson } from "../grpc/json.ts";
+import { toResponse } from "../grpc/response.ts";
+import { readInput } from "./input.ts";
+import { formatPlan } from "./table.ts";
+
+export interface OptimizeOptions {
+  address?: string;
+  json: boolean;
+}
+
+/** Longest time for one plan unless the request sets another. */
+const TIME_LIMIT_MS = 10_000;
+/** What a call may take beyond the time for the plan. */
+const CALL_MARGIN_MS = 5000;
+
+/** Plans the request in a file and prints the plan. Throws INVALID_ARGUMENT on bad input. */
+export async function optimize(file: string, { address, json }: OptimizeOptions): Promise<void> {
+  const request = requestFromJson(await readInput(file));
+  const response = address === undefined ? await planHere(request) : await planThere(request, address);
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(responseToJson(response))}\n`
+      : formatPlan(request, response, {
+          width: process.stdout.columns ?? 100,
+          colour: process.stdout.isTTY === true && !process.env.NO_COLOR,
+        }),
+  );
+}
+
+async function planHere(request: OptimizeRequest): Promise<OptimizeResponse> {
+  const startMs = Date.now();
+  const problem = toProblem(request, startMs);
+  const engine = createEngine({
+    workers: 1,
+    maxQueue: 0,
+    onFault: (message) => process.stderr.write(`wattslot: ${message}\n`),
+  });
+  try {
+    const plan = await engine.optimise(problem);
+    return toResponse(plan, Date.now() - startMs);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function planThere(request: OptimizeRequest, address: string): Promise<OptimizeResponse> {
+  const optimizer = connect(address);
+  try {
+    const timeLimitMs = request.options?.timeLimitMs || TIME_LIMIT_MS;
+    return await optimizer.optimize(request, { timeoutMs: timeLimitMs + CALL_MARGIN_MS });
+  } finally {
+    optimizer.close();
+  }
+}

@@ -1,0 +1,59 @@
+import { pino } from "pino";
+import { WattslotError } from "../domain/errors.ts";
+import { createEngine } from "../engine.ts";
+import { startServer } from "../grpc/server.ts";
+
+export interface ServeOptions {
+  host: string;
+  port: number;
+  workers: number;
+  maxQueue: number;
+  logLevel: string;
+}
+
+/** Longest time that calls in progress get to end when the server stops. */
+const DRAIN_MS = 20_000;
+
+/** Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws UNAVAILABLE when it cannot listen. */
+export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOptions): Promise<void> {
+  const logger = pino({ level: logLevel });
+  let faults = 0;
+  const engine = createEngine({
+    workers,
+    maxQueue,
+    onFault: (message, detail) => {
+      faults++;
+      logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+    },
+  });
+  try {
+    const server = await startServer({ engine, host, port, logger, drainMs: DRAIN_MS }).catch(
+      (error: Error) => {
+        throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${error.message}`, {
+          cause: error,
+        });
+      },
+    );
+    const stopped = stopSignal();
+    logger.info({ address: server.address, port: server.port, workers }, "listening");
+    logger.info({ signal: await stopped }, "draining");
+    await server.close();
+  } finally {
+    await engine.close();
+  }
+  logger.info({ faults }, "stopped");
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once. */
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        if (isStopping) process.exit(1);
+        isStopping = true;
+        resolve(signal);
+      });
+    }
+  });
+}

@@ -1,0 +1,348 @@
+import { styleText } from "node:util";
+import { DateTime } from "luxon";
+import {
+  Change,
+  ChargingRateUnit,
+  OcppVersion,
+  type OptimizeRequest,
+  type OptimizeResponse,
+  PlanStatus,
+  type SessionPlan,
+  ShortfallCause,
+  SolverKind,
+} from "../grpc/client.ts";
+
+export interface TableOptions {
+  /** Columns of the terminal. */
+  width: number;
+  colour: boolean;
+}
+
+interface Column {
+  title: string;
+  align: "left" | "right";
+  /** One text a row. */
+  cells: string[];
+}
+
+const GAP = "  ";
+const LONGEST_ID = 16;
+const BARS = " ▁▂▃▄▅▆▇█";
+const LEAST_SPARK_WIDTH = 8;
+const MOST_SPARK_WIDTH = 24;
+const DEFAULT_SLOT_SECONDS = 900;
+
+const VERSIONS: Record<number, string> = {
+  [OcppVersion.OCPP_VERSION_UNSPECIFIED]: "2.0.1",
+  [OcppVersion.OCPP_VERSION_1_6]: "1.6",
+  [OcppVersion.OCPP_VERSION_2_0_1]: "2.0.1",
+  [OcppVersion.OCPP_VERSION_2_1]: "2.1",
+};
+
+const STATUSES: Record<number, string> = {
+  [PlanStatus.OPTIMAL]: "optimal",
+  [PlanStatus.FEASIBLE]: "feasible, not proved best",
+  [PlanStatus.FALLBACK]: "fallback, the safe plan made without a solver",
+};
+
+const SOLVERS: Record<number, string> = {
+  [SolverKind.UNSPECIFIED]: "no solver",
+  [SolverKind.GLPK]: "GLPK",
+  [SolverKind.HIGHS]: "HiGHS",
+};
+
+const CAUSES: Record<number, string> = {
+  [ShortfallCause.STAY_TOO_SHORT]: "the stay is too short",
+  [ShortfallCause.EVSE_LIMIT]: "the EVSE's limit",
+  [ShortfallCause.VEHICLE_LIMIT]: "the vehicle's limit",
+  [ShortfallCause.CIRCUIT_LIMIT]: "no room on a circuit",
+  [ShortfallCause.MINIMUM_CURRENT]: "the room is below the minimum current",
+  [ShortfallCause.OUT_OF_TIME]: "no time left to plan better",
+  [ShortfallCause.PROFILE_RESOLUTION]: "the charger's limits are too coarse",
+};
+
+/**
+ * A plan as text for people: a table of the vehicles, why some end short, the circuits, the site
+ * as a whole, the notices. Times are in the site's zone.
+ */
+export function formatPlan(
+  request: OptimizeRequest,
+  response: OptimizeResponse,
+  { width, colour }: TableOptions,
+): string {
+  const zone = request.site?.timeZone || "UTC";
+  const [vehicleHead, ...vehicleRows] = layOut(vehicleColumns(request, response, zone, width));
+  const [circuitHead, ...circuitRows] = layOut(circuitColumns(request, response, zone));
+  const bold = (text: string) => (colour ? styleText("bold", text) : text);
+  const warn = (text: string) => (colour ? styleText("yellow", text) : text);
+  const isShort = ({ shortfallWh }: SessionPlan) => shortfallWh > 0;
+  const sections = [
+    [bold(`Site ${plain(response.siteId)}: ${STATUSES[response.status] ?? "no plan"}`)],
+    [
+      bold(vehicleHead),
+      ...response.sessionPlans.map((plan, i) => (isShort(plan) ? warn(vehicleRows[i]) : vehicleRows[i])),
+      `Energy in kWh, times in ${plain(zone)}, A per phase.`,
+    ],
+    response.sessionPlans
+      .filter(isShort)
+      .flatMap((plan) => wrap(`${id(plan.sessionId)}: ${whyShort(request, response, plan)}`, width)),
+    [bold(circuitHead), ...circuitRows],
+    siteLines(request, response),
+    response.notices.flatMap(({ code, field, message }) =>
+      wrap(plain(`${code} ${field}: ${message}`), width),
+    ),
+  ];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => `${lines.join("\n")}\n`)
+    .join("\n");
+}
+
+function vehicleColumns(
+  request: OptimizeRequest,
+  response: OptimizeResponse,
+  zone: string,
+  width: number,
+): Column[] {
+  const plans = response.sessionPlans;
+  const startTime = response.sitePlan?.startTime;
+  const versions = new Map(
+    request.site?.evses.map(({ stationId, evseId, ocpp }) => [
+      `${stationId}/${evseId}`,
+      VERSIONS[ocpp?.version ?? OcppVersion.OCPP_VERSION_UNSPECIFIED],
+    ]),
+  );
+  const column = (title: string, align: Column["align"], cell: (plan: SessionPlan) => string): Column => ({
+    title,
+    align,
+    cells: plans.map(cell),
+  });
+  const columns = [
+    column("vehicle", "left", ({ sessionId }) => id(sessionId)),
+    column("EVSE", "left", ({ stationId, evseId }) => id(`${stationId}/${evseId}`)),
+    column("OCPP", "left", ({ stationId, evseId }) => versions.get(`${stationId}/${evseId}`) ?? ""),
+    column("need", "right", ({ plannedEnergyWh, shortfallWh }) => kilo(plannedEnergyWh + shortfallWh)),
+    column("planned", "right", ({ plannedEnergyWh }) => kilo(plannedEnergyWh)),
+    column("short", "right", ({ shortfallWh }) => (shortfallWh > 0 ? kilo(shortfallWh) : "-")),
+    column("first limit", "right", firstLimit),
+    column("done by", "right", ({ completeTime }) => localTime(completeTime, startTime, zone)),
+    column("change", "left", changeAndWave),
+  ];
+  const room = width - columns.reduce((sum, { title, cells }) => sum + longest([title, ...cells]) + 2, 0);
+  if (room >= LEAST_SPARK_WIDTH)
+    columns.push(sparkColumn(request, response, zone, Math.min(room, MOST_SPARK_WIDTH)));
+  return columns;
+}
+
+/** The first limit of the profile, as the charger gets it. */
+function firstLimit({ command }: SessionPlan): string {
+  const schedule = command?.chargingProfile?.chargingSchedules[0];
+  const period = schedule?.chargingSchedulePeriods[0];
+  if (schedule === undefined || period?.limit === undefined) return "-";
+  if (schedule.chargingRateUnit === ChargingRateUnit.W) return `${Math.round(period.limit)} W`;
+  return `${(period.numberPhases ?? 1) > 1 ? `${period.numberPhases} x ` : ""}${period.limit.toFixed(1)} A`;
+}
+
+function changeAndWave({ change, command }: SessionPlan): string {
+  if (change === Change.UNCHANGED) return "unchanged";
+  if (command === undefined) return "at plug-in";
+  return `${change === Change.NEW ? "new" : "changed"}, wave ${command.pushWave}`;
+}
+
+/** Each vehicle's power over time, its own highest power as the full bar. */
+function sparkColumn(
+  request: OptimizeRequest,
+  response: OptimizeResponse,
+  zone: string,
+  width: number,
+): Column {
+  const bounds = slotBoundsMs(request, response);
+  const slotCount = bounds.length - 1;
+  const binCount = Math.min(width, slotCount);
+  const startMs = bounds[0];
+  const binMs = (bounds[slotCount] - startMs) / binCount;
+  const span = `${clock(new Date(startMs), zone)}-${clock(new Date(bounds[slotCount]), zone)}`;
+  return {
+    title: span.length <= width ? span : "power",
+    align: "left",
+    cells: response.sessionPlans.map(({ powerW }) => {
+      const highestW = powerW.reduce((a, b) => Math.max(a, b), 0);
+      const energy = new Float64Array(binCount);
+      for (let k = 0; k < slotCount; k++) {
+        for (let bin = Math.floor((bounds[k] - startMs) / binMs); bin < binCount; bin++) {
+          const fromMs = Math.max(bounds[k], startMs + bin * binMs);
+          const toMs = Math.min(bounds[k + 1], startMs + (bin + 1) * binMs);
+          if (toMs <= fromMs) break;
+          energy[bin] += powerW[k] * (toMs - fromMs);
+        }
+      }
+      // Rounded up: a little power shows as the lowest bar, not as none.
+      const bars = Array.from(energy, (sum) => BARS[Math.ceil((sum / binMs / (highestW || 1)) * 8 - 1e-9)]);
+      return bars.join("");
+    }),
+  };
+}
+
+/** Slot k runs from entry k to entry k + 1. */
+function slotBoundsMs(request: OptimizeRequest, response: OptimizeResponse): number[] {
+  const starts = (response.sitePlan?.slotStartTimes ?? []).map((time) => time.getTime());
+  const slotMs = (request.slotSeconds || DEFAULT_SLOT_SECONDS) * 1000;
+  const lastMs = starts[starts.length - 1];
+  const boundaryMs = (Math.floor(lastMs / slotMs) + 1) * slotMs;
+  return [...starts, Math.min(boundaryMs, request.endTime?.getTime() ?? boundaryMs)];
+}
+
+/** What is missing and why, with the circuits that are full while the vehicle is there. */
+function whyShort(request: OptimizeRequest, response: OptimizeResponse, plan: SessionPlan): string {
+  const reasons = plan.shortfallCauses.map((cause) => {
+    const full = cause === ShortfallCause.CIRCUIT_LIMIT ? fullCircuits(request, response, plan) : [];
+    return full.length > 0 ? `no room on ${full.join(" and ")}` : (CAUSES[cause] ?? "unknown");
+  });
+  const need = plan.plannedEnergyWh + plan.shortfallWh;
+  return `${kilo(plan.shortfallWh)} of ${kilo(need)} kWh short: ${reasons.join(", ")}`;
+}
+
+function fullCircuits(request: OptimizeRequest, response: OptimizeResponse, plan: SessionPlan): string[] {
+  const bounds = slotBoundsMs(request, response);
+  const session = request.sessions.find(({ sessionId }) => sessionId === plan.sessionId);
+  const arrivalMs = session?.arrivalTime?.getTime() ?? Number.NEGATIVE_INFINITY;
+  const departureMs = session?.departureTime?.getTime() ?? Number.POSITIVE_INFINITY;
+  const evse = request.site?.evses.find(
+    ({ stationId, evseId }) => stationId === plan.stationId && evseId === plan.evseId,
+  );
+  const above = pathToGrid(request, evse?.circuitId || gridId(request));
+  return (response.sitePlan?.circuits ?? []).flatMap(({ circuitId, shadowPricePerKwh }) => {
+    if (!above.includes(circuitId)) return [];
+    const worth = shadowPricePerKwh.reduce(
+      (most, price, k) =>
+        bounds[k + 1] > arrivalMs && bounds[k] < departureMs ? Math.max(most, price) : most,
+      0,
+    );
+    return worth > 0 ? [`${id(circuitId)} (a kWh more is worth up to ${money(request, worth)})`] : [];
+  });
+}
+
+/** The circuit and all that it hangs on. */
+function pathToGrid(request: OptimizeRequest, circuitId: string): string[] {
+  const parents = new Map(request.site?.circuits.map((one) => [one.circuitId, one.parentCircuitId]));
+  const path: string[] = [];
+  for (let at = circuitId; at !== ""; at = parents.get(at) ?? "") path.push(at);
+  return path;
+}
+
+function gridId(request: OptimizeRequest): string {
+  return request.site?.circuits.find(({ parentCircuitId }) => parentCircuitId === "")?.circuitId ?? "";
+}
+
+/** Each circuit in the slot in which it is used most, against its limit there. */
+function circuitColumns(request: OptimizeRequest, response: OptimizeResponse, zone: string): Column[] {
+  const { circuits = [], slotStartTimes = [], startTime } = response.sitePlan ?? {};
+  const rows = circuits.map(({ circuitId, powerW, limitW, shadowPricePerKwh }) => {
+    const use = powerW.map((power, k) => (limitW.length === 0 ? power : power / Math.max(limitW[k], 1)));
+    const slot = use.reduce((best, value, k) => (value > use[best] ? k : best), 0);
+    const worth = shadowPricePerKwh.reduce((a, b) => Math.max(a, b), 0);
+    return [
+      id(circuitId),
+      kilo(powerW[slot] ?? 0),
+      limitW.length === 0 ? "none" : kilo(limitW[slot]),
+      localTime(slotStartTimes[slot], startTime, zone),
+      `${shadowPricePerKwh.filter((price) => price > 0).length} of ${powerW.length}`,
+      worth > 0 ? money(request, worth) : "-",
+    ];
+  });
+  const titles = ["circuit", "peak kW", "limit kW", "at", "slots full", "a kWh more is worth"];
+  return titles.map((title, c) => ({
+    title,
+    align: c === 0 ? "left" : "right",
+    cells: rows.map((row) => row[c]),
+  }));
+}
+
+function siteLines(request: OptimizeRequest, response: OptimizeResponse): string[] {
+  const { summary, solve } = response;
+  const lines: string[] = [];
+  if (summary !== undefined) {
+    const grid = response.sitePlan?.circuits.find(({ circuitId }) => circuitId === gridId(request));
+    const imports = response.sitePlan?.importPowerW ?? [];
+    const peakSlot = imports.reduce((best, power, k) => (power > imports[best] ? k : best), 0);
+    const limitW = grid?.limitW[peakSlot];
+    lines.push(
+      `Energy   ${kilo(summary.plannedEnergyWh)} of ${kilo(summary.requestedEnergyWh)} kWh planned, ${kilo(summary.shortfallWh)} kWh short`,
+      `Peak     ${kilo(summary.peakImportW)} kW${limitW === undefined ? "" : ` of ${kilo(limitW)} kW`}; uncontrolled ${kilo(summary.uncontrolledPeakW)} kW`,
+    );
+    if (request.site?.tariff !== undefined) {
+      const cost = summary.energyCost + summary.demandCost;
+      lines.push(
+        `Cost     ${money(request, cost)} = energy ${money(request, summary.energyCost)} + demand ${money(request, summary.demandCost)}; uncontrolled ${money(request, summary.uncontrolledCost)}`,
+      );
+    }
+    if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
+  }
+  if (solve !== undefined) {
+    const gap = solve.gap === undefined ? "" : `, gap ${(solve.gap * 100).toFixed(3)} %`;
+    lines.push(
+      `Solved   ${SOLVERS[solve.solver] ?? "?"}${gap}, ${Math.round(solve.solveMs)} ms in the solver, ${Math.round(solve.totalMs)} ms in all`,
+      `Checked  ${solve.checks} checks of the profiles passed`,
+    );
+  }
+  return lines;
+}
+
+/** The header line and one line a row. */
+function layOut(columns: Column[]): string[] {
+  const widths = columns.map(({ title, cells }) => longest([title, ...cells]));
+  const line = (texts: string[]) =>
+    texts
+      .map((text, c) => (columns[c].align === "left" ? text.padEnd(widths[c]) : text.padStart(widths[c])))
+      .join(GAP)
+      .trimEnd();
+  const rows = columns[0].cells.map((_, row) => line(columns.map(({ cells }) => cells[row])));
+  return [line(columns.map(({ title }) => title)), ...rows];
+}
+
+function longest(texts: string[]): number {
+  return texts.reduce((most, text) => Math.max(most, text.length), 0);
+}
+
+/** Lines of at most `width`, broken at spaces, the later ones indented. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = `  ${word}`;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+/** Ids are the caller's: cut to fit, and nothing in them may steer the terminal. */
+function id(text: string): string {
+  const safe = plain(text);
+  return safe.length > LONGEST_ID ? `${safe.slice(0, LONGEST_ID - 1)}…` : safe;
+}
+
+function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
+}
+
+function kilo(value: number): string {
+  return (value / 1000).toFixed(1);
+}
+
+function money(request: OptimizeRequest, amount: number): string {
+  return `${amount.toFixed(2)} ${plain(request.site?.tariff?.currency ?? "")}`.trimEnd();
+}
+
+/** HH:MM, with the weekday where it is not that of the plan's start. */
+function localTime(time: Date | undefined, startTime: Date | undefined, zone: string): string {
+  if (time === undefined) return "-";
+  const local = DateTime.fromJSDate(time, { zone });
+  const isSameDay = startTime !== undefined && local.hasSame(DateTime.fromJSDate(startTime, { zone }), "day");
+  return local.toFormat(isSameDay ? "HH:mm" : "ccc HH:mm", { locale: "en" });
+}
+
+function clock(time: Date, zone: string): string {
+  return DateTime.fromJSDate(time, { zone }).toFormat("HH:mm");
+}

@@ -1,0 +1,101 @@
+import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type ErrorCode, type FieldViolation, WattslotError } from "../domain/errors.ts";
+import { BadRequest } from "../gen/google/rpc/error_details.ts";
+import { Status } from "../gen/google/rpc/status.ts";
+import {
+  OptimizeRequest,
+  type OptimizeResponse,
+  OptimizerServiceClient,
+} from "../gen/wattslot/v1/optimizer.ts";
+
+export {
+  Change,
+  ChargingRateUnit,
+  OcppVersion,
+  OptimizeRequest,
+  OptimizeResponse,
+  OptimizerServiceClient,
+  Phase,
+  PlanStatus,
+  Preference,
+  type SessionPlan,
+  ShortfallCause,
+  SolverKind,
+  Supply,
+} from "../gen/wattslot/v1/optimizer.ts";
+
+/** A request of which any part may be left out; what is left out has the contract's default. */
+export type PartialRequest = Parameters<typeof OptimizeRequest.fromPartial>[0];
+
+/** A connection to a Wattslot server. */
+export interface Optimizer {
+  /**
+   * Plans one site; the server answers before `timeoutMs` (default 15 000). Rejects with a
+   * WattslotError that names every wrong field of a bad request.
+   */
+  optimize(
+    request: PartialRequest,
+    options?: { timeoutMs?: number; signal?: AbortSignal },
+  ): Promise<OptimizeResponse>;
+  close(): void;
+}
+
+/** Connects to `HOST:PORT`, without TLS unless credentials are given. */
+export function connect(
+  address: string,
+  channelCredentials: ChannelCredentials = credentials.createInsecure(),
+): Optimizer {
+  const client = new OptimizerServiceClient(address, channelCredentials, {
+    // The bounds of an answer are the server's.
+    "grpc.max_receive_message_length": -1,
+  });
+  return {
+    optimize: (request, { timeoutMs = 15_000, signal } = {}) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(new WattslotError("CANCELLED", "cancelled before it was sent"));
+        const call = client.optimize(
+          OptimizeRequest.fromPartial(request),
+          new Metadata(),
+          { deadline: Date.now() + timeoutMs },
+          (error, response) => {
+            signal?.removeEventListener("abort", cancel);
+            if (error === null) resolve(response);
+            else reject(fromServiceError(error));
+          },
+        );
+        const cancel = () => call.cancel();
+        signal?.addEventListener("abort", cancel, { once: true });
+      }),
+    close: () => client.close(),
+  };
+}
+
+const CODES: Partial<Record<status, ErrorCode>> = {
+  [status.INVALID_ARGUMENT]: "INVALID_ARGUMENT",
+  [status.RESOURCE_EXHAUSTED]: "RESOURCE_EXHAUSTED",
+  [status.CANCELLED]: "CANCELLED",
+  [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
+  [status.UNAVAILABLE]: "UNAVAILABLE",
+};
+
+function fromServiceError(error: ServiceError): WattslotError {
+  return new WattslotError(CODES[error.code] ?? "INTERNAL", error.details, {
+    violations: violationsOf(error.metadata),
+    cause: error,
+  });
+}
+
+/** The wrong fields that a google.rpc.Status in the trailers names (google.rpc.BadRequest). */
+function violationsOf(metadata: Metadata): FieldViolation[] {
+  try {
+    return metadata
+      .get("grpc-status-details-bin")
+      .filter((value) => typeof value !== "string")
+      .flatMap((value) => Status.decode(value).details)
+      .filter(({ typeUrl }) => typeUrl.endsWith("/google.rpc.BadRequest"))
+      .flatMap(({ value }) => BadRequest.decode(value).fieldViolations);
+  } catch {
+    // Details that some proxy garbled must not hide the error that they belong to.
+    return [];
+  }
+}
