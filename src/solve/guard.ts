@@ -27,15 +27,14 @@ export function checkProgram(lp: Lp): void {
   expectLength("starts", starts, rowCount + 1);
   expectLength("indices", indices, starts[rowCount]);
   expectLength("values", values, starts[rowCount]);
+  if (starts[0] !== 0) throw new Error(`the first row starts at ${starts[0]}`);
   for (let column = 0; column < columnCount; column++) {
     expectFinite(`cost of column ${column}`, lp.cost[column]);
     checkBounds(`column ${column}`, lp.lower[column], lp.upper[column]);
   }
   for (let row = 0; row < rowCount; row++) {
     checkBounds(`row ${row}`, lp.rowLower[row], lp.rowUpper[row]);
-    if (row === 0 ? starts[0] !== 0 : starts[row] < starts[row - 1]) {
-      throw new Error(`row ${row} starts at ${starts[row]}`);
-    }
+    if (starts[row + 1] < starts[row]) throw new Error(`row ${row} ends before it starts`);
   }
   for (let entry = 0; entry < values.length; entry++) {
     expectFinite(`coefficient ${entry}`, values[entry]);

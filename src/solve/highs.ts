@@ -42,8 +42,11 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
   const lp: Lp = { ...source, lower: source.lower.slice(), upper: source.upper.slice() };
   const highs = instances.current();
   const { modelStatus, solutionStatus, variableType } = highs.constants;
-  const call = <R>(run: () => R): R => instances.call(highs, run);
-  const model = call(() => createModel(highs, lp));
+  const model = instances.call(highs, () => createModel(highs, lp));
+  const call = <R>(run: () => R): R => {
+    if (model.disposed) throw new Error("the program has been disposed of");
+    return instances.call(highs, run);
+  };
 
   /** Runs from the state the model is in and reads the answer. */
   const run = (pointTolerance: number): Solution => {

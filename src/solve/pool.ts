@@ -153,20 +153,24 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
     await Promise.all(this.#ending);
   }
 
-  /** Starts the threads that are missing, after a pause if the last ones failed. */
+  /** Starts the threads that are missing; after failures one at a time, with a pause before each. */
   #fill(): void {
-    if (this.#isClosed || this.#pause !== undefined) return;
-    if (this.#idleFailures >= maxIdleFailures && this.#queue.length === 0) return;
+    if (this.#isClosed || this.#pause !== undefined || this.#isGivenUp()) return;
     if (this.#idleFailures === 0) {
       while (this.#threads.size < this.#options.size) this.#start();
     } else if (this.#threads.size < this.#options.size) {
       const pauseMs = Math.min(firstPauseMs * 2 ** (this.#idleFailures - 1), longestPauseMs);
       this.#pause = setTimeout(() => {
         this.#pause = undefined;
-        this.#start();
+        if (!this.#isGivenUp()) this.#start();
         this.#fill();
       }, pauseMs);
     }
+  }
+
+  /** Whether threads keep failing and no task asks for another try. */
+  #isGivenUp(): boolean {
+    return this.#idleFailures >= maxIdleFailures && this.#queue.length === 0;
   }
 
   #start(): void {
