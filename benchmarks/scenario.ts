@@ -70,7 +70,7 @@ export function scenario(): PartialRequest {
           },
         },
         demandPricePerKw: 11.5,
-        demandPeakSoFarW: 62_000,
+        demandPeakSoFarW: 75_000,
       },
     },
     startTime: new Date(START_MS),
@@ -154,11 +154,11 @@ function charge(socPercent: number, targetSocPercent: number, batteryKwh: number
   return { need: { $case: "stateOfCharge", value } };
 }
 
-/** 24 hours of the building: low at night, high about noon. */
+/** 24 hours of the building from the plan's start: a workday's hump over what always runs. */
 function buildingLoad(random: Random) {
   const values = Array.from({ length: 24 }, (_, hour) => {
-    const isDay = hour < 10 || hour > 22;
-    return Math.round((isDay ? 34_000 : 14_000) + random.real(-3000, 3000));
+    const hump = hour < 10 ? 18_000 * Math.sin((Math.PI * (hour + 1)) / 11) : 0;
+    return Math.round(14_000 + hump + random.real(0, 3000));
   });
   return { startTime: new Date(START_MS), stepSeconds: 3600, values };
 }

@@ -29,7 +29,7 @@ const GAP = "  ";
 const LONGEST_ID = 16;
 const BARS = " ▁▂▃▄▅▆▇█";
 const LEAST_SPARK_WIDTH = 8;
-const MOST_SPARK_WIDTH = 24;
+const MOST_SPARK_WIDTH = 48;
 const DEFAULT_SLOT_SECONDS = 900;
 
 const VERSIONS: Record<number, string> = {
@@ -73,14 +73,18 @@ export function formatPlan(
   const zone = request.site?.timeZone || "UTC";
   const [vehicleHead, ...vehicleRows] = layOut(vehicleColumns(request, response, zone, width));
   const [circuitHead, ...circuitRows] = layOut(circuitColumns(request, response, zone));
-  const bold = (text: string) => (colour ? styleText("bold", text) : text);
-  const warn = (text: string) => (colour ? styleText("yellow", text) : text);
+  // Whether the output takes colour is the caller's to tell.
+  const paint = (style: "bold" | "yellow", text: string) =>
+    colour ? styleText(style, text, { validateStream: false }) : text;
+  const bold = (text: string) => paint("bold", text);
   const isShort = ({ shortfallWh }: SessionPlan) => shortfallWh > 0;
   const sections = [
     [bold(`Site ${plain(response.siteId)}: ${STATUSES[response.status] ?? "no plan"}`)],
     [
       bold(vehicleHead),
-      ...response.sessionPlans.map((plan, i) => (isShort(plan) ? warn(vehicleRows[i]) : vehicleRows[i])),
+      ...response.sessionPlans.map((plan, i) =>
+        isShort(plan) ? paint("yellow", vehicleRows[i]) : vehicleRows[i],
+      ),
       `Energy in kWh, times in ${plain(zone)}, A per phase.`,
     ],
     response.sessionPlans
@@ -123,7 +127,7 @@ function vehicleColumns(
     column("OCPP", "left", ({ stationId, evseId }) => versions.get(`${stationId}/${evseId}`) ?? ""),
     column("need", "right", ({ plannedEnergyWh, shortfallWh }) => kilo(plannedEnergyWh + shortfallWh)),
     column("planned", "right", ({ plannedEnergyWh }) => kilo(plannedEnergyWh)),
-    column("short", "right", ({ shortfallWh }) => (shortfallWh > 0 ? kilo(shortfallWh) : "-")),
+    column("short", "right", ({ shortfallWh }) => (shortfallWh > 0 ? missing(shortfallWh) : "-")),
     column("first limit", "right", firstLimit),
     column("done by", "right", ({ completeTime }) => localTime(completeTime, startTime, zone)),
     column("change", "left", changeAndWave),
@@ -149,7 +153,7 @@ function changeAndWave({ change, command }: SessionPlan): string {
   return `${change === Change.NEW ? "new" : "changed"}, wave ${command.pushWave}`;
 }
 
-/** Each vehicle's power over time, its own highest power as the full bar. */
+/** Each vehicle's mean power over time, the highest of them as the full bar. */
 function sparkColumn(
   request: OptimizeRequest,
   response: OptimizeResponse,
@@ -166,7 +170,6 @@ function sparkColumn(
     title: span.length <= width ? span : "power",
     align: "left",
     cells: response.sessionPlans.map(({ powerW }) => {
-      const highestW = powerW.reduce((a, b) => Math.max(a, b), 0);
       const energy = new Float64Array(binCount);
       for (let k = 0; k < slotCount; k++) {
         for (let bin = Math.floor((bounds[k] - startMs) / binMs); bin < binCount; bin++) {
@@ -176,9 +179,9 @@ function sparkColumn(
           energy[bin] += powerW[k] * (toMs - fromMs);
         }
       }
+      const highest = energy.reduce((a, b) => Math.max(a, b), 0) || 1;
       // Rounded up: a little power shows as the lowest bar, not as none.
-      const bars = Array.from(energy, (sum) => BARS[Math.ceil((sum / binMs / (highestW || 1)) * 8 - 1e-9)]);
-      return bars.join("");
+      return Array.from(energy, (value) => BARS[Math.ceil((value / highest) * (BARS.length - 1))]).join("");
     }),
   };
 }
@@ -199,7 +202,7 @@ function whyShort(request: OptimizeRequest, response: OptimizeResponse, plan: Se
     return full.length > 0 ? `no room on ${full.join(" and ")}` : (CAUSES[cause] ?? "unknown");
   });
   const need = plan.plannedEnergyWh + plan.shortfallWh;
-  return `${kilo(plan.shortfallWh)} of ${kilo(need)} kWh short: ${reasons.join(", ")}`;
+  return `${missing(plan.shortfallWh)} of ${kilo(need)} kWh short: ${reasons.join(", ")}`;
 }
 
 function fullCircuits(request: OptimizeRequest, response: OptimizeResponse, plan: SessionPlan): string[] {
@@ -218,7 +221,7 @@ function fullCircuits(request: OptimizeRequest, response: OptimizeResponse, plan
         bounds[k + 1] > arrivalMs && bounds[k] < departureMs ? Math.max(most, price) : most,
       0,
     );
-    return worth > 0 ? [`${id(circuitId)} (a kWh more is worth up to ${money(request, worth)})`] : [];
+    return worth > 0 ? [`${id(circuitId)} (a kWh more is worth ${price(request, worth)})`] : [];
   });
 }
 
@@ -246,8 +249,8 @@ function circuitColumns(request: OptimizeRequest, response: OptimizeResponse, zo
       kilo(powerW[slot] ?? 0),
       limitW.length === 0 ? "none" : kilo(limitW[slot]),
       localTime(slotStartTimes[slot], startTime, zone),
-      `${shadowPricePerKwh.filter((price) => price > 0).length} of ${powerW.length}`,
-      worth > 0 ? money(request, worth) : "-",
+      `${shadowPricePerKwh.filter((worthThen) => worthThen > 0).length} of ${powerW.length}`,
+      worth > 0 ? price(request, worth) : "-",
     ];
   });
   const titles = ["circuit", "peak kW", "limit kW", "at", "slots full", "a kWh more is worth"];
@@ -331,8 +334,21 @@ function kilo(value: number): string {
   return (value / 1000).toFixed(1);
 }
 
+/** Of what is missing, even the least must show. */
+function missing(energyWh: number): string {
+  return energyWh < 50 ? "<0.1" : kilo(energyWh);
+}
+
+function price(request: OptimizeRequest, perKwh: number): string {
+  return `${perKwh < 0.001 ? "<0.001" : perKwh.toFixed(3)} ${currency(request)}`.trimEnd();
+}
+
 function money(request: OptimizeRequest, amount: number): string {
-  return `${amount.toFixed(2)} ${plain(request.site?.tariff?.currency ?? "")}`.trimEnd();
+  return `${amount.toFixed(2)} ${currency(request)}`.trimEnd();
+}
+
+function currency(request: OptimizeRequest): string {
+  return plain(request.site?.tariff?.currency ?? "");
 }
 
 /** HH:MM, with the weekday where it is not that of the plan's start. */
