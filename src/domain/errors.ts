@@ -6,6 +6,7 @@ export interface FieldViolation {
 
 export type ErrorCode =
   | "INVALID_ARGUMENT"
+  | "NOT_FOUND"
   | "RESOURCE_EXHAUSTED"
   | "CANCELLED"
   | "DEADLINE_EXCEEDED"

@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { Metadata, ServerInterceptingCall, type ServerInterceptor, status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+
+const REQUEST_ID = "x-request-id";
+
+/** What a handler knows of its call and the log tells: counts and outcomes, never the request. */
+export interface CallFacts {
+  requestBytes?: number;
+  sessions?: number;
+  slots?: number;
+  planStatus?: string;
+  violations?: number;
+  items?: number;
+  failedItems?: number;
+}
+
+/** One call, from its first header on. */
+export interface Call {
+  requestId: string;
+  facts: CallFacts;
+  logger: Logger;
+}
+
+// grpc-js hands the very metadata that an interceptor saw to the handler: the link between the two.
+const calls = new WeakMap<Metadata, Call>();
+
+/** The call that came with this metadata. */
+export function callOf(metadata: Metadata): Call {
+  const call = calls.get(metadata);
+  if (call === undefined) throw new Error("a call that the interceptor has not seen");
+  return call;
+}
+
+/**
+ * Gives every call an id, returns it in the initial metadata, and writes one line to the log when
+ * the call ends, however it ends. Calls of probes and tools (grpc.health, grpc.reflection) are
+ * logged at debug.
+ */
+export function observeCalls(logger: Logger): ServerInterceptor {
+  return (method, nextCall) => {
+    const startMs = performance.now();
+    const call: Call = { requestId: randomUUID(), facts: {}, logger };
+    let hasRequest = false;
+    let isOver = false;
+    const end = (code: status, reason?: string) => {
+      if (isOver) return;
+      isOver = true;
+      const { requestId, facts } = call;
+      const durationMs = Math.round((performance.now() - startMs) * 10) / 10;
+      const line = { requestId, method: method.path, code: status[code], durationMs, ...facts, reason };
+      if (method.path.startsWith("/grpc.")) logger.debug(line, "call");
+      else logger.info(line, "call");
+    };
+    return new ServerInterceptingCall(nextCall, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, deliver) => {
+            call.requestId = givenId(metadata) ?? call.requestId;
+            call.logger = logger.child({ requestId: call.requestId });
+            calls.set(metadata, call);
+            const initial = new Metadata();
+            initial.set(REQUEST_ID, call.requestId);
+            nextCall.sendMetadata(initial);
+            deliver(metadata);
+          },
+          onReceiveMessage: (message, deliver) => {
+            hasRequest = true;
+            deliver(message);
+          },
+          // Comes at the end of every call. It is news where grpc-js ended the call without a
+          // word to the interceptor: deadline, oversize, the client gone.
+          onCancel: () => {
+            if (Number(nextCall.getDeadline()) <= Date.now()) end(status.DEADLINE_EXCEEDED);
+            else
+              end(
+                status.CANCELLED,
+                hasRequest ? "by the client" : "before a request was read: cancelled or oversize",
+              );
+          },
+        }),
+      sendStatus: (partial, next) => {
+        end(partial.code);
+        next(partial);
+      },
+    });
+  };
+}
+
+function givenId(metadata: Metadata): string | undefined {
+  const [given] = metadata.get(REQUEST_ID);
+  return typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : undefined;
+}

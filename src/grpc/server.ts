@@ -1,0 +1,91 @@
+import { availableParallelism } from "node:os";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import type { Engine } from "../engine.ts";
+import { HealthService } from "../gen/grpc/health/v1/health.ts";
+import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts";
+import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
+import { BOUNDS } from "./bounds.ts";
+import { observeCalls } from "./calls.ts";
+import { bytesService } from "./handler.ts";
+import { createHealth } from "./health.ts";
+import { reflectionService } from "./reflection.ts";
+import { optimizerService } from "./service.ts";
+
+const OPTIMIZER = "wattslot.v1.OptimizerService";
+const SERVICES = [OPTIMIZER, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+
+const CHANNEL_OPTIONS = {
+  "grpc.max_receive_message_length": BOUNDS.messageBytes,
+  // Notices callers that vanished without a word, and lets go of those that have nothing to say.
+  "grpc.keepalive_time_ms": 60_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  "grpc.max_connection_idle_ms": 15 * 60_000,
+};
+
+export interface ServerOptions {
+  engine: Engine;
+  /** Address to listen on. */
+  host: string;
+  /** 0 for any that is free. */
+  port: number;
+  logger: Logger;
+  /** Longest time that calls in progress get to end when the server closes. */
+  drainMs: number;
+  /**
+   * Items of one batch in work at once: as many as the engine has workers, and a few so that none
+   * of them waits for the next item. Default: the processors and two.
+   */
+  parallel?: number;
+}
+
+export interface RunningServer {
+  address: string;
+  port: number;
+  /**
+   * Tells health checks that nothing is served any more, takes no new calls, lets those in
+   * progress end and cancels what is left after drainMs. Leaves the engine running.
+   */
+  close(): Promise<void>;
+}
+
+/** Serves the optimizer with health and reflection, without TLS. Rejects where it can't listen. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
+  const health = createHealth([OPTIMIZER]);
+  const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
+  server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
+  server.addService(bytesService(HealthService), health.handlers);
+  server.addService(bytesService(ServerReflectionService), reflectionService(SERVICES));
+
+  const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const boundPort = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(target, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+
+  const drain = () =>
+    new Promise<void>((resolve) => {
+      health.drain();
+      const timer = setTimeout(() => {
+        logger.warn({ drainMs }, "calls still in progress are cancelled");
+        server.forceShutdown();
+        resolve();
+      }, drainMs);
+      server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  let closed: Promise<void> | undefined;
+  return {
+    address: host,
+    port: boundPort,
+    close() {
+      closed ??= drain();
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,283 @@
+import type { Evse, OcppVersion, Session } from "../domain/problem.ts";
+import type * as wire from "../gen/wattslot/v1/optimizer.ts";
+import { type Findings, LARGEST, quote } from "./findings.ts";
+import { evseKey, type ReadSite } from "./site.ts";
+
+const HOUR_MS = 3_600_000;
+const AC_STAY_MS = 4 * HOUR_MS;
+const DC_STAY_MS = HOUR_MS;
+
+// OCPP 2.x: transactionId has at most 36 characters. 1.6: an integer, of 32 bits in the field.
+const TRANSACTION_ID_LENGTH = 36;
+
+const POWER_W = { min: 0, max: LARGEST.powerW };
+const CURRENT_A = { min: 0, max: LARGEST.currentA };
+const ENERGY_WH = { min: 0, max: LARGEST.energyWh };
+const PERCENT = { min: 0, max: 100 };
+
+/**
+ * Reads the sessions. Departures are as given or assumed: they may lie after the plan's end, and
+ * times that are wrong are NaN. Without a site (`where` undefined) only what stands in the
+ * sessions themselves is looked at.
+ */
+export function readSessions(
+  findings: Findings,
+  sessions: readonly wire.Session[],
+  where: ReadSite | undefined,
+  time: { planStartMs: number; defaultStayMs: number | undefined },
+): Session[] {
+  const indexOf = new Map<string, number>();
+  const read = sessions.map((session, n) => {
+    const field = `sessions[${n}]`;
+    const sessionId = findings.id(`${field}.session_id`, session.sessionId);
+    const other = indexOf.get(sessionId);
+    if (other === undefined) indexOf.set(sessionId, n);
+    else if (sessionId !== "")
+      findings.wrong(`${field}.session_id`, `the same as that of sessions[${other}]`);
+    const evse = where === undefined ? undefined : findEvse(findings, field, session, where);
+    return readSession(findings, field, session, {
+      index: evse ?? 0,
+      evse: evse === undefined ? undefined : where?.site.evses[evse],
+      efficiency: evse === undefined ? 1 : (where?.efficiencies[evse] ?? 1),
+      ...time,
+    });
+  });
+  if (where !== undefined) refuseUncontrolled(findings, sessions, where);
+  refuseOverlaps(findings, sessions, read);
+  return read;
+}
+
+interface SessionContext {
+  index: number;
+  evse: Evse | undefined;
+  efficiency: number;
+  planStartMs: number;
+  defaultStayMs: number | undefined;
+}
+
+function findEvse(
+  findings: Findings,
+  field: string,
+  { stationId, evseId }: wire.Session,
+  { evseIndex, site }: ReadSite,
+): number | undefined {
+  const index = evseIndex.get(evseKey(stationId, evseId));
+  if (index !== undefined) return index;
+  if (stationId === "") findings.wrong(`${field}.station_id`, "is required");
+  else if (site.evses.some((evse) => evse.stationId === stationId)) {
+    findings.wrong(`${field}.evse_id`, `station ${quote(stationId)} has no EVSE ${evseId}`);
+  } else findings.wrong(`${field}.station_id`, `there is no station ${quote(stationId)}`);
+  return undefined;
+}
+
+function readSession(
+  findings: Findings,
+  field: string,
+  session: wire.Session,
+  context: SessionContext,
+): Session {
+  const { evse, planStartMs } = context;
+  findings.unsupported(`${field}.departure_chances`, session.departureChances.length > 0);
+  findings.unsupported(`${field}.minimum`, session.minimum !== undefined);
+  findings.unsupported(`${field}.charge_curve`, session.chargeCurve.length > 0);
+  findings.unsupported(`${field}.discharge`, session.discharge !== undefined);
+
+  const stay = readStay(findings, field, session, context);
+  const isHere = stay.arrivalMs <= planStartMs;
+  const { transactionId } = session;
+  readTransactionId(findings, field, transactionId, evse?.ocpp.version);
+  if (transactionId === "" && isHere && evse?.ocpp.prefersTxDefaultProfile === false) {
+    findings.notice(
+      "TRANSACTION_ID_MISSING",
+      `${field}.transaction_id`,
+      "the vehicle is here but its transaction is not known: it is sent a TxDefaultProfile",
+    );
+  }
+  return {
+    sessionId: session.sessionId,
+    evse: context.index,
+    transactionId,
+    ...stay,
+    energyWh: readNeed(findings, field, session.need, context.efficiency),
+    ...readVehicle(findings, field, session, evse),
+    priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
+    uninterruptible: session.uninterruptible,
+    installed: undefined,
+  };
+}
+
+/** Whole seconds inside the stay as given; what lies before the plan is left out. */
+function readStay(
+  findings: Findings,
+  field: string,
+  { arrivalTime, departureTime }: wire.Session,
+  { evse, planStartMs, defaultStayMs }: SessionContext,
+): { arrivalMs: number; departureMs: number } {
+  const givenMs =
+    arrivalTime === undefined ? planStartMs : findings.time(`${field}.arrival_time`, arrivalTime);
+  const arrivalMs = Math.max(planStartMs, Math.ceil(givenMs / 1000) * 1000);
+  if (departureTime === undefined) {
+    const stayMs = defaultStayMs ?? (evse?.supply === "DC" ? DC_STAY_MS : AC_STAY_MS);
+    findings.notice(
+      "DEPARTURE_ASSUMED",
+      `${field}.departure_time`,
+      `no departure is known: the vehicle is taken to stay for ${stayMs / 60_000} minutes`,
+    );
+    return { arrivalMs, departureMs: arrivalMs + stayMs };
+  }
+  const leavesMs = findings.time(`${field}.departure_time`, departureTime);
+  const departureMs = Math.floor(leavesMs / 1000) * 1000;
+  if (leavesMs <= givenMs) findings.wrong(`${field}.departure_time`, "must be after arrival_time");
+  else if (leavesMs <= planStartMs) {
+    findings.wrong(`${field}.departure_time`, "must be after the start of the plan: the vehicle has left");
+  } else if (departureMs <= arrivalMs) {
+    findings.wrong(`${field}.departure_time`, "leaves no whole second to charge in");
+  }
+  return { arrivalMs, departureMs };
+}
+
+function readTransactionId(
+  findings: Findings,
+  field: string,
+  transactionId: string,
+  version: OcppVersion | undefined,
+): void {
+  if (transactionId === "" || version === undefined) return;
+  if (version === "1.6") {
+    const id = Number(transactionId);
+    // The way back to text tells apart what only reads as a number: " 7", "0x7", "7.0".
+    if (String(id) !== transactionId || (id | 0) !== id) {
+      findings.wrong(`${field}.transaction_id`, "must be an integer of 32 bits in OCPP 1.6");
+    }
+  } else if (transactionId.length > TRANSACTION_ID_LENGTH) {
+    findings.wrong(
+      `${field}.transaction_id`,
+      `must have at most ${TRANSACTION_ID_LENGTH} characters in OCPP ${version}, has ${transactionId.length}`,
+    );
+  }
+}
+
+/** Energy still to be delivered at the meter, Wh. */
+function readNeed(findings: Findings, field: string, need: wire.Session["need"], efficiency: number): number {
+  if (need === undefined) {
+    findings.wrong(`${field}.need`, "energy_wh or state_of_charge is required");
+    return Number.NaN;
+  }
+  if (need.$case === "energyWh") return findings.number(`${field}.energy_wh`, need.value, ENERGY_WH);
+  const at = `${field}.state_of_charge`;
+  const { socPercent, targetSocPercent, batteryCapacityWh } = need.value;
+  const soc = findings.number(`${at}.soc_percent`, socPercent, PERCENT);
+  const target = findings.number(`${at}.target_soc_percent`, targetSocPercent ?? 100, PERCENT);
+  const capacityWh = findings.number(`${at}.battery_capacity_wh`, batteryCapacityWh, {
+    above: 0,
+    max: LARGEST.energyWh,
+  });
+  if (target < soc) {
+    findings.notice(
+      "TARGET_BELOW_STATE_OF_CHARGE",
+      `${at}.target_soc_percent`,
+      "the vehicle already has more than its target: nothing is planned for it",
+    );
+  }
+  const energyWh = ((Math.max(0, target - soc) / 100) * capacityWh) / efficiency;
+  if (energyWh > LARGEST.energyWh) {
+    findings.wrong(at, `comes to ${energyWh} Wh at the meter, at most ${LARGEST.energyWh}`);
+  }
+  return energyWh;
+}
+
+type Vehicle = Pick<Session, "maxCurrentA" | "minCurrentA" | "maxPowerW" | "phaseCount">;
+
+function readVehicle(
+  findings: Findings,
+  field: string,
+  session: wire.Session,
+  evse: Evse | undefined,
+): Vehicle {
+  const minCurrentA = findings.number(`${field}.min_current_a`, session.minCurrentA ?? 0, CURRENT_A);
+  const maxCurrentA =
+    session.maxCurrentA === undefined
+      ? Number.POSITIVE_INFINITY
+      : findings.number(`${field}.max_current_a`, session.maxCurrentA, CURRENT_A);
+  if (minCurrentA > maxCurrentA) {
+    findings.wrong(`${field}.min_current_a`, `${minCurrentA} is above max_current_a, ${maxCurrentA}`);
+  }
+  const maxPowerW =
+    session.maxPowerW === undefined
+      ? Number.POSITIVE_INFINITY
+      : findings.number(`${field}.max_power_w`, session.maxPowerW, POWER_W);
+  const phases = findings.whole(`${field}.phases`, session.phases, 0, 3);
+  const wired = evse?.phases.length ?? 3;
+  if (evse?.supply === "AC" && phases > wired) {
+    findings.notice(
+      "VEHICLE_PHASES_CLIPPED",
+      `${field}.phases`,
+      `the vehicle has ${phases} phases, the EVSE ${wired}: it draws from ${wired}`,
+    );
+  }
+  if (evse?.supply !== "DC") {
+    return {
+      minCurrentA,
+      maxCurrentA,
+      maxPowerW,
+      phaseCount: phases === 0 ? wired : Math.min(phases, wired),
+    };
+  }
+  if (session.maxCurrentA !== undefined || session.minCurrentA !== undefined || phases > 0) {
+    findings.notice(
+      "VEHICLE_AC_LIMITS_UNUSED",
+      field,
+      "max_current_a, min_current_a and phases are the vehicle's limits on AC: they have no effect on DC",
+    );
+  }
+  return { minCurrentA: 0, maxCurrentA: Number.POSITIVE_INFINITY, maxPowerW, phaseCount: wired };
+}
+
+function refuseUncontrolled(
+  findings: Findings,
+  sessions: readonly wire.Session[],
+  { site, evseIndex }: ReadSite,
+): void {
+  const reported = new Set<number>();
+  sessions.forEach(({ stationId, evseId }, n) => {
+    const index = evseIndex.get(evseKey(stationId, evseId));
+    if (index === undefined || site.evses[index].uncontrolledPowerW === undefined || reported.has(index))
+      return;
+    reported.add(index);
+    findings.wrong(
+      `site.evses[${index}].uncontrolled_power_w`,
+      `sessions[${n}] is on this EVSE: what is planned can't be uncontrolled`,
+    );
+  });
+}
+
+/** An EVSE serves one vehicle at a time. */
+function refuseOverlaps(
+  findings: Findings,
+  sessions: readonly wire.Session[],
+  read: readonly Session[],
+): void {
+  const byEvse = new Map<string, number[]>();
+  sessions.forEach(({ stationId, evseId }, n) => {
+    const { arrivalMs, departureMs } = read[n];
+    // Where its times are wrong, whether it overlaps is unknown.
+    if (!(arrivalMs < departureMs)) return;
+    const key = evseKey(stationId, evseId);
+    const others = byEvse.get(key);
+    if (others === undefined) byEvse.set(key, [n]);
+    else others.push(n);
+  });
+  for (const indices of byEvse.values()) {
+    indices.sort((a, b) => read[a].arrivalMs - read[b].arrivalMs || a - b);
+    let last = indices[0];
+    for (const n of indices.slice(1)) {
+      if (read[n].arrivalMs < read[last].departureMs) {
+        findings.wrong(
+          `sessions[${n}].arrival_time`,
+          `sessions[${last}] is on the same EVSE until ${new Date(read[last].departureMs).toISOString()}`,
+        );
+      }
+      if (read[n].departureMs > read[last].departureMs) last = n;
+    }
+  }
+}

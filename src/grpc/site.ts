@@ -1,0 +1,386 @@
+import { IANAZone } from "luxon";
+import type {
+  Circuit,
+  Evse,
+  OcppCapabilities,
+  OcppVersion,
+  Phase,
+  RateUnit,
+  Site,
+} from "../domain/problem.ts";
+import type { Series } from "../domain/series.ts";
+import type * as wire from "../gen/wattslot/v1/optimizer.ts";
+import {
+  ChargingRateUnit,
+  Supply,
+  Phase as WirePhase,
+  OcppVersion as WireVersion,
+} from "../gen/wattslot/v1/optimizer.ts";
+import { type Findings, LARGEST, quote } from "./findings.ts";
+import { readSeries } from "./series.ts";
+
+const SUPPLIES: Readonly<Record<number, Evse["supply"]>> = {
+  [Supply.UNSPECIFIED]: "AC",
+  [Supply.AC]: "AC",
+  [Supply.DC]: "DC",
+};
+const PHASES: Readonly<Record<number, Phase>> = { [WirePhase.L1]: 1, [WirePhase.L2]: 2, [WirePhase.L3]: 3 };
+const VERSIONS: Readonly<Record<number, OcppVersion>> = {
+  [WireVersion.OCPP_VERSION_UNSPECIFIED]: "2.0.1",
+  [WireVersion.OCPP_VERSION_1_6]: "1.6",
+  [WireVersion.OCPP_VERSION_2_0_1]: "2.0.1",
+  [WireVersion.OCPP_VERSION_2_1]: "2.1",
+};
+const RATE_UNITS: Readonly<Record<number, RateUnit>> = {
+  [ChargingRateUnit.A]: "A",
+  [ChargingRateUnit.W]: "W",
+};
+
+// Periods of a schedule: what 1.6 chargers are known to take, and what the 2.x schemas allow.
+const PERIODS_1_6 = 24;
+const PERIODS_2_X = 1024;
+
+const POWER_W = { min: 0, max: LARGEST.powerW };
+const CURRENT_A = { min: 0, max: LARGEST.currentA };
+
+/** The site without its tariff, and how the request's ids lead into it. */
+export interface ReadSite {
+  site: Omit<Site, "tariff">;
+  /** Efficiency from the meter to the battery, one an EVSE. */
+  efficiencies: number[];
+  /** Index into site.evses by `evseKey`. */
+  evseIndex: Map<string, number>;
+}
+
+/** What tells one EVSE from another. */
+export function evseKey(stationId: string, evseId: number): string {
+  return `${evseId} ${stationId}`;
+}
+
+/** Reads everything of the site but its tariff; circuits come out parents first. */
+export function readSite(findings: Findings, site: wire.Site, planStartMs: number): ReadSite {
+  const siteId = findings.id("site.site_id", site.siteId);
+  const timeZone = site.timeZone === "" ? "UTC" : site.timeZone;
+  if (!IANAZone.isValidZone(timeZone)) {
+    findings.wrong("site.time_zone", `${quote(timeZone)} is not an IANA time zone`);
+  }
+  const nominalVoltageV =
+    site.nominalVoltageV === 0
+      ? 230
+      : findings.number("site.nominal_voltage_v", site.nominalVoltageV, { min: 50, max: 1000 });
+  findings.unsupported("site.pv_power_w", site.pvPowerW !== undefined);
+  findings.unsupported("site.battery", site.battery !== undefined);
+
+  const { circuits, circuitIndex } = readCircuits(findings, site.circuits, planStartMs);
+  const evseIndex = new Map<string, number>();
+  const efficiencies: number[] = [];
+  const evses = site.evses.map((evse, n) => {
+    const field = `site.evses[${n}]`;
+    const key = evseKey(evse.stationId, evse.evseId);
+    const other = evseIndex.get(key);
+    if (other === undefined) evseIndex.set(key, n);
+    else findings.wrong(`${field}.evse_id`, `the same station_id and evse_id as site.evses[${other}]`);
+    const circuit = evse.circuitId === "" ? 0 : circuitIndex.get(evse.circuitId);
+    if (circuit === undefined) {
+      findings.wrong(`${field}.circuit_id`, `there is no circuit ${quote(evse.circuitId)}`);
+    }
+    const read = readEvse(findings, field, evse, { circuit: circuit ?? 0, nominalVoltageV });
+    const efficiency = evse.efficiency ?? (read.supply === "DC" ? 0.95 : 0.9);
+    efficiencies.push(findings.number(`${field}.efficiency`, efficiency, { above: 0, max: 1 }));
+    return read;
+  });
+  return { site: { siteId, timeZone, nominalVoltageV, circuits, evses }, efficiencies, evseIndex };
+}
+
+function readCircuits(
+  findings: Findings,
+  circuits: readonly wire.Circuit[],
+  planStartMs: number,
+): { circuits: Circuit[]; circuitIndex: Map<string, number> } {
+  const indexOf = new Map<string, number>();
+  circuits.forEach(({ circuitId }, n) => {
+    const field = `site.circuits[${n}].circuit_id`;
+    findings.id(field, circuitId);
+    const other = indexOf.get(circuitId);
+    if (other === undefined) indexOf.set(circuitId, n);
+    else if (circuitId !== "") findings.wrong(field, `the same as that of site.circuits[${other}]`);
+  });
+  const parents = circuits.map(({ parentCircuitId }, n) => {
+    if (parentCircuitId === "") return -1;
+    const parent = indexOf.get(parentCircuitId);
+    if (parent !== undefined) return parent;
+    findings.wrong(`site.circuits[${n}].parent_circuit_id`, `there is no circuit ${quote(parentCircuitId)}`);
+    return -1;
+  });
+  const roots = circuits.filter(({ parentCircuitId }) => parentCircuitId === "");
+  if (roots.length !== 1) {
+    const names = roots.slice(0, 5).map(({ circuitId }) => quote(circuitId));
+    findings.wrong(
+      "site.circuits",
+      `exactly one circuit must have no parent, the grid connection; ${roots.length} have none ${names.join(", ")}`.trimEnd(),
+    );
+  }
+  for (const loop of loopsOf(parents)) {
+    const names = [...loop, loop[0]].map((n) => quote(circuits[n].circuitId)).join(" under ");
+    findings.wrong(`site.circuits[${loop[0]}].parent_circuit_id`, `circuits in a loop: ${names}`);
+  }
+
+  const order = parentsFirst(parents);
+  const position = new Int32Array(circuits.length);
+  order.forEach((n, index) => {
+    position[n] = index;
+  });
+  const read = circuits.map((circuit, n) => {
+    const parent = parents[n] === -1 ? -1 : position[parents[n]];
+    return { circuitId: circuit.circuitId, parent, ...readLimits(findings, circuit, n, planStartMs) };
+  });
+  return {
+    circuits: order.map((n) => read[n]),
+    circuitIndex: new Map([...indexOf].map(([id, n]) => [id, position[n]])),
+  };
+}
+
+function readLimits(
+  findings: Findings,
+  circuit: wire.Circuit,
+  n: number,
+  planStartMs: number,
+): Omit<Circuit, "circuitId" | "parent"> {
+  const field = `site.circuits[${n}]`;
+  const { maxPowerW, maxCurrentA } = circuit;
+  const limits = {
+    maxPowerW:
+      maxPowerW === undefined
+        ? Number.POSITIVE_INFINITY
+        : findings.number(`${field}.max_power_w`, maxPowerW, POWER_W),
+    maxCurrentA:
+      maxCurrentA === undefined
+        ? Number.POSITIVE_INFINITY
+        : findings.number(`${field}.max_current_a`, maxCurrentA, CURRENT_A),
+    maxPowerSeriesW: readSeries(
+      findings,
+      `${field}.max_power_series_w`,
+      circuit.maxPowerSeriesW,
+      POWER_W,
+      planStartMs,
+    ),
+    baseLoadW: readSeries(findings, `${field}.base_load_w`, circuit.baseLoadW, POWER_W, planStartMs),
+  };
+  const isRoot = circuit.parentCircuitId === "";
+  if (
+    isRoot &&
+    maxPowerW === undefined &&
+    maxCurrentA === undefined &&
+    circuit.maxPowerSeriesW === undefined
+  ) {
+    findings.notice("ROOT_WITHOUT_LIMIT", field, "the grid connection has no limit");
+  }
+  const baseLoadA: Circuit["baseLoadA"] = [undefined, undefined, undefined];
+  const given = new Set<Phase>();
+  circuit.baseLoadA.forEach(({ phase, currentA }, i) => {
+    const at = `${field}.base_load_a[${i}]`;
+    const line = findings.choice(`${at}.phase`, phase, PHASES);
+    if (currentA === undefined) findings.wrong(`${at}.current_a`, "is required");
+    const series: Series | undefined = readSeries(
+      findings,
+      `${at}.current_a`,
+      currentA,
+      CURRENT_A,
+      planStartMs,
+    );
+    if (line === undefined) return;
+    if (given.has(line)) findings.wrong(`${at}.phase`, `L${line} is given twice`);
+    given.add(line);
+    baseLoadA[line - 1] = series;
+  });
+  return { ...limits, baseLoadA };
+}
+
+/** Cycles among circuits, each once, from its first member; parents[n] is an index or -1. */
+function loopsOf(parents: readonly number[]): number[][] {
+  const loops: number[][] = [];
+  // The walk on which a circuit was first met; 0 for none.
+  const walkOf = new Int32Array(parents.length);
+  for (let start = 0; start < parents.length; start++) {
+    let n = start;
+    while (n !== -1 && walkOf[n] === 0) {
+      walkOf[n] = start + 1;
+      n = parents[n];
+    }
+    if (n === -1 || walkOf[n] !== start + 1) continue;
+    const loop = [n];
+    for (let next = parents[n]; next !== n; next = parents[next]) loop.push(next);
+    loops.push(loop);
+  }
+  return loops;
+}
+
+/** All indices, each after its parent, otherwise in their own order. */
+function parentsFirst(parents: readonly number[]): number[] {
+  const order: number[] = [];
+  const isPlaced = new Uint8Array(parents.length);
+  for (let start = 0; start < parents.length; start++) {
+    const chain: number[] = [];
+    for (let n = start; n !== -1 && isPlaced[n] === 0; n = parents[n]) {
+      isPlaced[n] = 1;
+      chain.push(n);
+    }
+    order.push(...chain.reverse());
+  }
+  return order;
+}
+
+function readEvse(
+  findings: Findings,
+  field: string,
+  evse: wire.Evse,
+  { circuit, nominalVoltageV }: { circuit: number; nominalVoltageV: number },
+): Evse {
+  const stationId = findings.id(`${field}.station_id`, evse.stationId);
+  const evseId = findings.whole(`${field}.evse_id`, evse.evseId, 1, LARGEST.int32);
+  findings.unsupported(`${field}.supply`, evse.supply === Supply.AC_LINE_TO_LINE);
+  const supply =
+    evse.supply === Supply.AC_LINE_TO_LINE
+      ? "AC"
+      : (findings.choice(`${field}.supply`, evse.supply, SUPPLIES) ?? "AC");
+  const uncontrolledPowerW =
+    evse.uncontrolledPowerW === undefined
+      ? undefined
+      : findings.number(`${field}.uncontrolled_power_w`, evse.uncontrolledPowerW, POWER_W);
+  const limits =
+    supply === "DC"
+      ? readDcLimits(findings, field, evse)
+      : readAcLimits(findings, field, evse, nominalVoltageV);
+  if (limits.minPowerW > limits.maxPowerW) {
+    findings.wrong(`${field}.min_power_w`, `${limits.minPowerW} is above the maximum of ${limits.maxPowerW}`);
+  }
+  const ocpp = readOcpp(findings, `${field}.ocpp`, evse.ocpp, supply);
+  return { stationId, evseId, circuit, supply, ...limits, uncontrolledPowerW, ocpp };
+}
+
+type Limits = Pick<Evse, "phases" | "maxCurrentA" | "minCurrentA" | "maxPowerW" | "minPowerW">;
+
+function readAcLimits(findings: Findings, field: string, evse: wire.Evse, nominalVoltageV: number): Limits {
+  const phases = readPhases(findings, `${field}.phases`, evse.phases);
+  const maxCurrentA = findings.number(`${field}.max_current_a`, evse.maxCurrentA ?? 32, {
+    above: 0,
+    max: LARGEST.currentA,
+  });
+  const minCurrentA = findings.number(`${field}.min_current_a`, evse.minCurrentA ?? 6, CURRENT_A);
+  if (minCurrentA > maxCurrentA) {
+    const given = evse.minCurrentA === undefined ? `the default of ${minCurrentA}` : `${minCurrentA}`;
+    findings.wrong(`${field}.min_current_a`, `${given} is above max_current_a, ${maxCurrentA}`);
+  }
+  return {
+    phases,
+    maxCurrentA,
+    minCurrentA,
+    maxPowerW:
+      evse.maxPowerW === undefined
+        ? maxCurrentA * nominalVoltageV * phases.length
+        : findings.number(`${field}.max_power_w`, evse.maxPowerW, POWER_W),
+    minPowerW: findings.number(`${field}.min_power_w`, evse.minPowerW ?? 0, POWER_W),
+  };
+}
+
+function readDcLimits(findings: Findings, field: string, evse: wire.Evse): Limits {
+  if (evse.phases.length > 0) findings.wrong(`${field}.phases`, "must be empty on DC");
+  if (evse.maxCurrentA !== undefined) findings.wrong(`${field}.max_current_a`, "is for AC: give max_power_w");
+  if (evse.minCurrentA !== undefined) findings.wrong(`${field}.min_current_a`, "is for AC: give min_power_w");
+  if (evse.maxPowerW === undefined) findings.wrong(`${field}.max_power_w`, "is required on DC");
+  return {
+    phases: [1, 2, 3],
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    minCurrentA: 0,
+    maxPowerW:
+      evse.maxPowerW === undefined
+        ? Number.NaN
+        : findings.number(`${field}.max_power_w`, evse.maxPowerW, POWER_W),
+    minPowerW: findings.number(`${field}.min_power_w`, evse.minPowerW ?? 0, POWER_W),
+  };
+}
+
+function readPhases(findings: Findings, field: string, given: readonly WirePhase[]): Phase[] {
+  if (given.length === 0) return [1, 2, 3];
+  if (given.length > 3) {
+    findings.wrong(field, `at most 3 phases, has ${given.length}`);
+    return [1, 2, 3];
+  }
+  const phases: Phase[] = [];
+  given.forEach((value, n) => {
+    const phase = findings.choice(`${field}[${n}]`, value, PHASES);
+    if (phase === undefined) return;
+    if (phases.includes(phase)) findings.wrong(`${field}[${n}]`, `L${phase} is given twice`);
+    phases.push(phase);
+  });
+  return phases;
+}
+
+function readOcpp(
+  findings: Findings,
+  field: string,
+  ocpp: wire.OcppCapabilities | undefined,
+  supply: Evse["supply"],
+): OcppCapabilities {
+  const version =
+    ocpp === undefined ? "2.0.1" : (findings.choice(`${field}.version`, ocpp.version, VERSIONS) ?? "2.0.1");
+  const defaultPeriods = version === "1.6" ? PERIODS_1_6 : PERIODS_2_X;
+  const defaultUnit = supply === "DC" ? "W" : "A";
+  if (ocpp === undefined) {
+    return {
+      version,
+      rateUnit: defaultUnit,
+      maxPeriods: defaultPeriods,
+      stackLevel: 0,
+      limitStep: 0.1,
+      rejectsZeroLimit: false,
+      prefersTxDefaultProfile: false,
+    };
+  }
+  const units = new Set(
+    ocpp.rateUnits.map((unit, n) => findings.choice(`${field}.rate_units[${n}]`, unit, RATE_UNITS)),
+  );
+  // Amperes are what the pilot signal says; watts depend on what the charger takes for the voltage.
+  const rateUnit = supply === "AC" && units.has("W") && !units.has("A") ? "W" : defaultUnit;
+  if (supply === "DC" && units.has("A") && !units.has("W")) {
+    findings.wrong(`${field}.rate_units`, "a DC charger must take W");
+  }
+  const stackLevel = findings.whole(`${field}.stack_level`, ocpp.stackLevel, 0, LARGEST.int32);
+  if (ocpp.maxStackLevel !== undefined) {
+    const highest = findings.whole(`${field}.max_stack_level`, ocpp.maxStackLevel, 0, LARGEST.uint32);
+    if (stackLevel > highest) findings.wrong(`${field}.stack_level`, `is above max_stack_level, ${highest}`);
+  }
+  return {
+    version,
+    rateUnit,
+    maxPeriods: readMaxPeriods(findings, `${field}.max_periods`, ocpp.maxPeriods, defaultPeriods, version),
+    stackLevel,
+    limitStep: readLimitStep(findings, `${field}.limit_step`, ocpp.limitStep),
+    rejectsZeroLimit: ocpp.rejectsZeroLimit,
+    prefersTxDefaultProfile: ocpp.prefersTxDefaultProfile,
+  };
+}
+
+function readMaxPeriods(
+  findings: Findings,
+  field: string,
+  given: number,
+  byDefault: number,
+  version: OcppVersion,
+): number {
+  if (given === 0) return byDefault;
+  const maxPeriods = findings.whole(field, given, 2, LARGEST.uint32);
+  if (version === "1.6" || !(maxPeriods > PERIODS_2_X)) return maxPeriods;
+  findings.notice("MAX_PERIODS_CLIPPED", field, `OCPP ${version} takes at most ${PERIODS_2_X} periods`);
+  return PERIODS_2_X;
+}
+
+function readLimitStep(findings: Findings, field: string, given: number | undefined): number {
+  if (given === undefined) return 0.1;
+  const step = findings.number(field, given, { above: 0, max: LARGEST.powerW });
+  const tenths = Math.round(step * 10);
+  if (tenths < 1 || Math.abs(step * 10 - tenths) > 1e-9 * tenths) {
+    findings.wrong(field, `must be a multiple of 0.1, is ${step}`);
+  }
+  return tenths / 10;
+}
