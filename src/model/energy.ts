@@ -2,10 +2,10 @@ import type { LpBuilder } from "./lp.ts";
 import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 /**
- * Marginal penalties of the shares of a need that stay unmet, first fifth to last: convex, so
+ * Marginal penalties of the shares of a need that stay unmet, first tenth to last: convex, so
  * that scarcity is spread by share.
  */
-export const FAIRNESS = [1, 1.2, 1.4, 1.6, 1.8];
+export const FAIRNESS = [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9];
 
 /** Balances each session's energy: hours x power + unmet - over = need, the need capped by what the stay allows. */
 export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolean): EnergyColumns[] {

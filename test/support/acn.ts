@@ -22,7 +22,9 @@ export const hasAcnData = existsSync(DATA) && existsSync(GOLDEN);
 export function acnSessions(): AcnSession[] {
   let document = JSON.parse(gunzipSync(readFileSync(DATA)).toString("utf8"));
   if (typeof document === "string") document = JSON.parse(document);
-  const objects: { class: string; attributes: Record<string, unknown> }[] = Object.values(document.context_dict);
+  const objects: { class: string; attributes: Record<string, unknown> }[] = Object.values(
+    document.context_dict,
+  );
   return objects
     .filter((object) => object.class.endsWith(".ev.EV"))
     .map(({ attributes }) => ({
