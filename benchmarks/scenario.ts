@@ -70,7 +70,7 @@ export function scenario(): PartialRequest {
           },
         },
         demandPricePerKw: 11.5,
-        demandPeakSoFarW: 75_000,
+        demandPeakSoFarW: 85_000,
       },
     },
     startTime: new Date(START_MS),

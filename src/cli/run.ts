@@ -27,7 +27,9 @@ export async function run(args: string[]): Promise<number> {
     const { code, message, violations, cause } = WattslotError.from(error);
     const isBadInput = code === "INVALID_ARGUMENT" || violations.length > 0;
     const reason = code === "INTERNAL" && cause instanceof Error ? ` (${cause.message})` : "";
-    const lines = violations.map(({ field, description }) => `${field || "request"}: ${description}`);
+    const lines = violations.map(
+      ({ field, description }) => (field === "" ? "" : `${field}: `) + description,
+    );
     if (lines.length === 0) lines.push(`wattslot: ${message}${reason}`);
     process.stderr.write(`${lines.join("\n")}\n`);
     return isBadInput ? BAD_INPUT : FAILED;

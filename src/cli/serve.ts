@@ -1,3 +1,4 @@
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
@@ -16,6 +17,8 @@ const DRAIN_MS = 20_000;
 
 /** Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws UNAVAILABLE when it cannot listen. */
 export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOptions): Promise<void> {
+  // The library's own lines would stand between the log's; what they say reaches the log as errors.
+  if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
   let faults = 0;
   const engine = createEngine({

@@ -144,6 +144,7 @@ function firstLimit({ command }: SessionPlan): string {
   const period = schedule?.chargingSchedulePeriods[0];
   if (schedule === undefined || period?.limit === undefined) return "-";
   if (schedule.chargingRateUnit === ChargingRateUnit.W) return `${Math.round(period.limit)} W`;
+  if (period.limit === 0) return "0 A";
   return `${(period.numberPhases ?? 1) > 1 ? `${period.numberPhases} x ` : ""}${period.limit.toFixed(1)} A`;
 }
 

@@ -12,6 +12,8 @@ export {
   Change,
   ChargingRateUnit,
   OcppVersion,
+  OptimizeBatchRequest,
+  OptimizeBatchResponse,
   OptimizeRequest,
   OptimizeResponse,
   OptimizerServiceClient,

@@ -54,7 +54,8 @@ function message(typeName: string): DescMessage {
 }
 
 function messageViolations(desc: DescMessage, json: JsonValue, path: string): FieldViolation[] {
-  if (!isObject(json)) return [{ field: path, description: "must be an object" }];
+  if (!isObject(json))
+    return [{ field: path, description: `${path === "" ? "the request " : ""}must be an object` }];
   const violations: FieldViolation[] = [];
   // The name under which each field, or one of each group that excludes each other, was given.
   const given = new Map<string, string>();

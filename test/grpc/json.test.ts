@@ -78,7 +78,7 @@ describe("requestFromJson", () => {
   });
 
   test("refuses what is not an object", () => {
-    expect(violations([])).toEqual([": must be an object"]);
+    expect(violations([])).toEqual([": the request must be an object"]);
   });
 
   test("names line and column where the text is not JSON", () => {

@@ -1,0 +1,53 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Engine } from "../../src/engine.ts";
+import { type RunningServer, startServer } from "../../src/grpc/server.ts";
+import { testEngine } from "../support/engine.ts";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../../", import.meta.url));
+// Inside the package, so that its own name resolves as it does for those who install it.
+const folder = `${root}dist/readme`;
+const readme = readFileSync(`${root}README.md`, "utf8");
+
+let engine: Engine;
+let server: RunningServer;
+beforeAll(async () => {
+  engine = testEngine();
+  const logger = pino({ level: "silent" });
+  server = await startServer({ engine, host: "127.0.0.1", port: 0, logger, drainMs: 1000 });
+  mkdirSync(folder, { recursive: true });
+});
+afterAll(async () => {
+  await server.close();
+  await engine.close();
+  rmSync(folder, { recursive: true });
+});
+
+test("the client example type-checks, runs, and prints a profile for the charger", async () => {
+  const [, example] = /```ts\n(.*?)```/s.exec(readme) ?? [];
+  expect(example).toContain("127.0.0.1:50051");
+  writeFileSync(`${folder}/example.ts`, example.replace("127.0.0.1:50051", `127.0.0.1:${server.port}`));
+  const tsc = `${root}node_modules/typescript/bin/tsc`;
+  const options =
+    "--ignoreConfig --strict --module nodenext --target es2023 --types node --skipLibCheck".split(" ");
+  await run(process.execPath, [tsc, ...options, `${folder}/example.ts`], { cwd: root });
+  const { stdout } = await run(process.execPath, [`${folder}/example.js`]);
+  const [stationId, payloadJson] = stdout.trimEnd().split(" ");
+  expect(stationId).toBe("CS1");
+  expect(JSON.parse(payloadJson)).toMatchObject({
+    evseId: 1,
+    chargingProfile: { chargingProfilePurpose: "TxProfile", transactionId: "tx" },
+  });
+});
+
+test("every npm script that the README names is there", () => {
+  const { scripts } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
+  const named = [...readme.matchAll(/npm run (\w+)/g)].map(([, name]) => name);
+  expect(named).toContain("demo");
+  expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
+});

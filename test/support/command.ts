@@ -1,0 +1,57 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../../dist/src/cli/main.js", import.meta.url));
+
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the compiled command line to its end. */
+export async function wattslot(args: string[], input = ""): Promise<Outcome> {
+  const child = start(args);
+  // A command that does not read its input may be gone before it is written.
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), ended(child)]);
+  return { code, stdout, stderr };
+}
+
+/** A `wattslot serve` on a free port, with its log as it is written. */
+export interface Served {
+  port: number;
+  /** Resolves with the next log line that has this message. */
+  logged: (message: string) => Promise<Record<string, unknown>>;
+  kill: (signal: NodeJS.Signals) => void;
+  /** Exit code. */
+  ended: Promise<number | null>;
+}
+
+export async function serve(args: string[] = []): Promise<Served> {
+  const child = start(["serve", "--port", "0", "--workers", "1", ...args]);
+  child.stdin.end();
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const logged = async (message: string) => {
+    for (let next = await lines.next(); !next.done; next = await lines.next()) {
+      const line = JSON.parse(next.value) as Record<string, unknown>;
+      if (line.msg === message) return line;
+    }
+    throw new Error(`the log ended without "${message}"`);
+  };
+  const end = ended(child);
+  const { port } = await logged("listening");
+  return { port: Number(port), logged, kill: (signal) => child.kill(signal), ended: end };
+}
+
+function start(args: string[]) {
+  return spawn(process.execPath, [MAIN, ...args], { stdio: "pipe", env: { ...process.env, NO_COLOR: "1" } });
+}
+
+function ended(child: ChildProcessByStdio<Writable, Readable, Readable>): Promise<number | null> {
+  return new Promise((resolve) => child.once("close", resolve));
+}
