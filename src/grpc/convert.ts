@@ -8,8 +8,6 @@ import { readSessions } from "./sessions.ts";
 import { readSite } from "./site.ts";
 import { hasPrice, readTariff } from "./tariff.ts";
 
-export { toResponse } from "./response.ts";
-
 const HOUR_MS = 3_600_000;
 const DEFAULT_SLOT_SECONDS = 900;
 const DEFAULT_HORIZON_MS = 48 * HOUR_MS;
@@ -70,7 +68,7 @@ export function toProblem(request: wire.OptimizeRequest, nowMs: number): Problem
     endMs,
     timeZone: where?.site.timeZone ?? "UTC",
   });
-  const goals = readObjective(findings, request.objective, site?.tariff);
+  const goals = readObjective(findings, request.objective, site);
   readInstalledPlans(findings, request.installedPlans, sessions, startMs);
   const options = readOptions(findings, request.options);
 
@@ -198,16 +196,18 @@ function slotsBetween(fromMs: number, toMs: number, slotMs: number): number {
 function readObjective(
   findings: Findings,
   objective: wire.Objective | undefined,
-  tariff: wire.Tariff | undefined,
+  site: wire.Site | undefined,
 ): Pick<Problem, "preference" | "carbonPricePerKg" | "changePricePerKwh"> {
   const given = objective?.preference ?? WirePreference.UNSPECIFIED;
-  const byDefault = hasPrice(tariff) ? "LOWEST_COST" : "EARLIEST";
+  // A site that is missing is one finding; what it would hold is not asked for on top.
+  const canCost = site === undefined || hasPrice(site.tariff);
+  const hasCarbon = site === undefined || site.tariff?.carbonGPerKwh !== undefined;
+  const byDefault = canCost ? "LOWEST_COST" : "EARLIEST";
   const preference =
     given === WirePreference.UNSPECIFIED
       ? byDefault
       : (findings.choice("objective.preference", given, PREFERENCES) ?? byDefault);
-  const hasCarbon = tariff?.carbonGPerKwh !== undefined;
-  if (preference === "LOWEST_COST" && !hasPrice(tariff)) {
+  if (preference === "LOWEST_COST" && !canCost) {
     findings.wrong("objective.preference", "the lowest cost needs a price in site.tariff");
   }
   if (preference === "LOWEST_CARBON" && !hasCarbon) {

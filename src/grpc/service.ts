@@ -9,10 +9,11 @@ import {
   type OptimizeResponse,
   OptimizerServiceService,
 } from "../gen/wattslot/v1/optimizer.ts";
-import { toProblem, toResponse } from "./convert.ts";
+import { toProblem } from "./convert.ts";
 import { publicError } from "./errors.ts";
 import { bidiStream, type Context, decode, logFault, unary } from "./handler.ts";
 import { inParallel } from "./parallel.ts";
+import { toResponse } from "./response.ts";
 
 /** Handlers of wattslot.v1.OptimizerService; `parallel` bounds the items of one batch in work at once. */
 export function optimizerService(engine: Engine, parallel: number): UntypedServiceImplementation {
