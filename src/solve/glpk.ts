@@ -15,7 +15,7 @@ import {
 import { type Instances, startInstances } from "./instances.ts";
 import type { IntegerOptions, LoadedProgram, Solution, Solver } from "./solver.ts";
 
-/** GLPK's default `tol_bnd` and `tol_int` (GLPK reference manual, glp_smcp and glp_iocp), as it uses the first. */
+/** GLPK's own tolerance for bounds and rows: the default of `tol_bnd` (GLPK reference manual, glp_smcp). */
 const tolerance = 1e-6;
 
 /**
@@ -24,11 +24,11 @@ const tolerance = 1e-6;
  * With integers it uses neither `start` nor `nodeLimit`, and its presolve does not look at the
  * clock: it can run past the time limit, so keep the means to end its thread. It reports no
  * bound, so that a search that stopped early, at the gap or at the time limit, answers
- * `feasible` and -Infinity. Integer infeasibility that its presolve finds is not told apart
- * from a failure: `unsolved`.
+ * `feasible` and -Infinity. It takes values within 1e-5 for whole and rounds them; if that
+ * breaks a row, the answer is `unsolved`, as it is where its presolve gives no reason.
  *
- * `load` and the solve methods throw an Error when GLPK aborts; what is called next runs on a
- * fresh instance.
+ * The solve methods throw an Error when GLPK aborts; what is called next runs on a fresh
+ * instance.
  */
 export async function createGlpk(): Promise<Solver> {
   const instances = await startInstances("GLPK", createInstance);

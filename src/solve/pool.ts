@@ -15,7 +15,7 @@ export interface PoolOptions {
   onFault?: (error: unknown) => void;
 }
 
-export interface RunOptions<Interim> {
+interface RunOptions<Interim> {
   signal?: AbortSignal;
   /** Epoch; Infinity is no deadline. */
   deadlineMs?: number;

@@ -13,7 +13,7 @@ export interface Solution {
   objective: number;
   /** One value a column; empty unless optimal or feasible. */
   primal: Float64Array;
-  /** Change of the objective for each unit more of a row's right-hand side; empty with integers. */
+  /** Change of the objective for each unit more of a row's right-hand side; empty with integers and unless optimal. */
   duals: Float64Array;
   /** Proved lower bound of the objective; -Infinity where none is known. */
   bound: number;
