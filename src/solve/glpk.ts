@@ -15,7 +15,7 @@ import {
 import { type Instances, startInstances } from "./instances.ts";
 import type { IntegerOptions, LoadedProgram, Solution, Solver } from "./solver.ts";
 
-/** GLPK's own tolerance for bounds and rows: the default of `tol_bnd` (GLPK reference manual, glp_smcp). */
+/** GLPK keeps bounds and rows to 1e-7, relative to large ones (`tol_bnd`); rounding integers can add to that. */
 const tolerance = 1e-6;
 
 /**
