@@ -7,11 +7,12 @@ import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
-import { extract } from "./model/extract.ts";
+import { extract, makeUp } from "./model/extract.ts";
 import { formulate } from "./model/formulate.ts";
 import { type Part, split } from "./model/lp.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
+import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Solver } from "./solve/solver.ts";
 
@@ -64,7 +65,7 @@ export function planSite(
   for (const part of parts) {
     const solver = choose(solvers, problem.solver, part);
     used.add(solver.name);
-    const outcome = solvePart(program, part, solver, leftMs);
+    const outcome = solvePart(program, part, solver, solvers.highs, leftMs);
     if (outcome === undefined) {
       isProved = false;
       bound = Number.NaN;
@@ -86,7 +87,7 @@ export function planSite(
 
   const isComplete = solved === parts.length;
   const candidate: Candidate = {
-    power: extract(program, powersOf(program, primal, safe)),
+    power: withinPeriods(program, extract(program, powersOf(program, primal, safe))),
     status: isProved ? "OPTIMAL" : "FEASIBLE",
     relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
     shadowPrices: shadowPrices(program, duals),
@@ -137,11 +138,15 @@ interface PartOutcome {
   bound: number;
 }
 
-/** Solves and refines one piece; undefined when time runs out or the solver fails. */
+/**
+ * Solves and refines one piece; undefined when time runs out. Integer programs are HiGHS's work
+ * whatever solves the linear ones: GLPK's presolve for them does not look at the clock.
+ */
 function solvePart(
   program: Program,
   part: Part,
   solver: Solver,
+  integerSolver: Solver,
   leftMs: () => number,
 ): PartOutcome | undefined {
   if (leftMs() <= 0) return undefined;
@@ -149,7 +154,7 @@ function solvePart(
   try {
     const relaxed = loaded.solve({ timeLimitMs: leftMs() });
     if (relaxed.status !== "optimal") return undefined;
-    const refined = refine(program, part, solver, loaded, relaxed, leftMs);
+    const refined = refine(program, part, integerSolver, loaded, relaxed, leftMs);
     if (refined === undefined) return undefined;
     return { ...refined, relaxed: relaxed.primal, duals: relaxed.duals };
   } finally {
@@ -173,6 +178,13 @@ function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): Powe
     }
     return powerW;
   });
+}
+
+/** The plan after its profiles were merged to what the chargers take, the energy that this cost made up for where there is room. */
+function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
+  const sent = plan.map((powerW, i) => toProfile(program.problem, i, powerW).powerW);
+  const isMerged = sent.some((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
+  return isMerged ? makeUp(program, sent) : plan;
 }
 
 /** Whether the safe plan leaves a vehicle short that its stay would not. */

@@ -1,5 +1,6 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
+import { SHORTFALL_DUST_WH } from "./explain.ts";
 import type { Program } from "./program.ts";
 
 // A solver keeps bounds to 1e-7 kW: a power this close under its minimum or maximum, W, is meant to be there.
@@ -7,9 +8,10 @@ const SOLVER_TOLERANCE_W = 2e-3;
 const ROOM_TOLERANCE_W = 1e-6;
 
 /**
- * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is missing through the rounding, raised step by step in
- * the cheapest slots that are on and have room under every limit. The raising never makes a new
- * site peak where a peak costs.
+ * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is
+ * missing through the rounding, raised step by step in the cheapest slots that have room under
+ * every limit: first below the site's planned peak where a peak costs, then, because a need
+ * comes before money, above it, and last in slots that were off.
  */
 export function extract(program: Program, solved: PowerPlan): PowerPlan {
   const { problem, charging } = program;
@@ -24,10 +26,42 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
   });
   trim(program, plan, room);
   const peaks = program.pricing.peakMatters ? ceilings(program, solved, plan) : undefined;
-  plan.forEach((_, i) => {
-    topUp(program, plan, room, peaks, i);
+  charging.stays.forEach((stay, i) => {
+    const slots = Array.from(stay.hours, (_, n) => ({ from: stay.first + n, to: stay.first + n + 1 }));
+    if (peaks !== undefined) raise(program, plan, room, i, slots, peaks);
+    raise(program, plan, room, i, slots);
+    if (!problem.sessions[i].uninterruptible) start(program, plan, room, i);
   });
   return plan;
+}
+
+/**
+ * Makes up for energy that merging periods has cost: raises whole stretches of equal power, so
+ * that the number of periods stays. `sent` is the plan as its profiles allow it.
+ */
+export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
+  const { problem, charging } = program;
+  const room = new Room(problem, charging);
+  const plan = sent.map((powerW) => powerW.slice());
+  charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
+  });
+  charging.stays.forEach((stay, i) => {
+    const runs: Run[] = [];
+    for (let k = stay.first; k < stay.end; k++) {
+      const last = runs[runs.length - 1];
+      if (last !== undefined && plan[i][k] === plan[i][k - 1]) last.to = k + 1;
+      else runs.push({ from: k, to: k + 1 });
+    }
+    raise(program, plan, room, i, runs);
+  });
+  return plan;
+}
+
+/** Slots from .. to - 1, of one power. */
+interface Run {
+  from: number;
+  to: number;
 }
 
 function roundDown(program: Program, i: number, powerW: number): number {
@@ -69,38 +103,72 @@ function ceilings(program: Program, solved: PowerPlan, plan: PowerPlan): Float64
   return rounded.map((powerW) => Math.max(0, top - powerW));
 }
 
-function topUp(
+/** Raises runs that are on, cheapest first, by whole steps until nothing is missing or no room is left. */
+function raise(
   program: Program,
   plan: PowerPlan,
   room: Room,
-  peaks: Float64Array | undefined,
   i: number,
+  runs: Run[],
+  peaks?: Float64Array,
 ): void {
-  const { stays, ranges } = program.charging;
-  const { first, end, hours } = stays[i];
-  const { minPowerW, maxPowerW, stepPowerW } = ranges[i];
-  let missingWh = program.problem.sessions[i].energyWh;
-  const slots: number[] = [];
-  for (let k = first; k < end; k++) {
-    missingWh -= plan[i][k] * hours[k - first];
-    if (plan[i][k] > 0 && plan[i][k] >= minPowerW && plan[i][k] < maxPowerW) slots.push(k);
-  }
+  const { first, hours } = program.charging.stays[i];
+  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  let missingWh = missing(program, plan, i);
   if (missingWh <= 0) return;
-  slots.sort((a, b) => program.pricing.slotCost(i, a) - program.pricing.slotCost(i, b) || a - b);
-  for (const k of slots) {
-    const wantedW = missingWh / hours[k - first];
-    const spareW = Math.min(
-      maxPowerW - plan[i][k],
-      room.fits(i, k),
-      peaks === undefined ? Number.POSITIVE_INFINITY : peaks[k],
-    );
-    const steps = Math.min(Math.ceil(wantedW / stepPowerW - 1e-6), Math.floor(spareW / stepPowerW + 1e-9));
+  const isOn = ({ from }: Run) =>
+    plan[i][from] > 0 && plan[i][from] >= minPowerW && plan[i][from] < maxPowerW;
+  for (const { from, to } of byCost(program, i, runs.filter(isOn))) {
+    let spareW = maxPowerW - plan[i][from];
+    let runHours = 0;
+    for (let k = from; k < to; k++) {
+      spareW = Math.min(spareW, room.fits(i, k), peaks?.[k] ?? Number.POSITIVE_INFINITY);
+      runHours += hours[k - first];
+    }
+    const wanted = Math.ceil(missingWh / runHours / stepPowerW - 1e-6);
+    const steps = Math.min(wanted, Math.floor(spareW / stepPowerW + 1e-9));
     if (steps <= 0) continue;
-    const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][k]);
-    plan[i][k] += addedW;
-    room.take(i, k, addedW);
-    if (peaks !== undefined) peaks[k] -= addedW;
-    missingWh -= addedW * hours[k - first];
+    const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][from]);
+    for (let k = from; k < to; k++) {
+      plan[i][k] += addedW;
+      room.take(i, k, addedW);
+      if (peaks !== undefined) peaks[k] -= addedW;
+    }
+    missingWh -= addedW * runHours;
     if (missingWh <= 0) return;
   }
+}
+
+/** Turns slots on that were off, cheapest first, where what is missing has no room elsewhere. */
+function start(program: Program, plan: PowerPlan, room: Room, i: number): void {
+  const { first, end, hours } = program.charging.stays[i];
+  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  let missingWh = missing(program, plan, i);
+  if (missingWh <= SHORTFALL_DUST_WH || maxPowerW === 0) return;
+  const off: Run[] = [];
+  for (let k = first; k < end; k++) if (plan[i][k] === 0) off.push({ from: k, to: k + 1 });
+  for (const { from } of byCost(program, i, off)) {
+    const spareW = Math.min(maxPowerW, room.fits(i, from));
+    const wantedW = Math.ceil(missingWh / hours[from - first] / stepPowerW - 1e-6) * stepPowerW;
+    const powerW = Math.min(
+      Math.max(wantedW, minPowerW),
+      Math.floor(spareW / stepPowerW + 1e-9) * stepPowerW,
+    );
+    if (powerW <= 0 || powerW < minPowerW) continue;
+    plan[i][from] = powerW;
+    room.take(i, from, powerW);
+    missingWh -= powerW * hours[from - first];
+    if (missingWh <= SHORTFALL_DUST_WH) return;
+  }
+}
+
+function missing(program: Program, plan: PowerPlan, i: number): number {
+  const { first, hours } = program.charging.stays[i];
+  return hours.reduce((wh, h, n) => wh - h * plan[i][first + n], program.problem.sessions[i].energyWh);
+}
+
+function byCost(program: Program, i: number, runs: Run[]): Run[] {
+  return runs.sort(
+    (a, b) => program.pricing.slotCost(i, a.from) - program.pricing.slotCost(i, b.from) || a.from - b.from,
+  );
 }

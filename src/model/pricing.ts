@@ -7,6 +7,7 @@ import { demandWindows, slotCarbon, slotPrices } from "../domain/tariff.ts";
 const EARLY = 2e-4;
 const SECONDARY = 1e-3;
 const DEFAULT_CHANGE = 1e-3;
+const OVER = 2e-3;
 /** Cost of a kW of site peak over that of a kWh in the dearest segment, with FLATTEST. */
 export const PEAK_PER_HOUR = 2;
 
@@ -23,7 +24,7 @@ export interface Pricing {
   peakMatters: boolean;
   /** Lowest penalty for a kWh not delivered: above the dearest way to deliver one. */
   unmet: number;
-  /** Penalty for a kWh above the need: above what any price pays for it. */
+  /** For a kWh above the need, which the vehicle will not draw: gives back a little less than the least that it can have cost. */
   over: number;
 }
 
@@ -57,7 +58,8 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
       ? DEFAULT_CHANGE
       : problem.changePricePerKwh / (preference === "LOWEST_COST" ? unit : meanPrice || 1);
   const highest = costs.reduce((a, b) => Math.max(a, b), 0);
-  const lowest = costs.reduce((a, b) => Math.min(a, b), 0);
+  const cheapest = costs.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const lowest = Math.min(0, cheapest);
   const shortest = Math.min(
     ...demandWindows(problem).map((window) => window.hours),
     Number.POSITIVE_INFINITY,
@@ -79,7 +81,7 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     demand,
     peakMatters: demand > 0 || preference === "FLATTEST",
     unmet: 2 * (highest - lowest + early + change) + peakPerKwh + 1,
-    over: 1 - lowest,
+    over: OVER - cheapest,
   };
 }
 

@@ -53,7 +53,7 @@ const OFF = 2;
 export function refine(
   program: Program,
   part: Part,
-  solver: Solver,
+  integerSolver: Solver,
   loaded: LoadedProgram,
   relaxed: Solution,
   leftMs: () => number,
@@ -71,7 +71,7 @@ export function refine(
     if (best !== undefined && gapOf(best.objective, bound) <= MIP_GAP) return best;
     if (leftMs() <= 0) return best;
   }
-  return best === undefined ? undefined : search(program, part, entries, solver, best, leftMs);
+  return best === undefined ? undefined : search(part, entries, integerSolver, best, leftMs);
 }
 
 /** (objective - bound) / |bound|; absolute where the bound is all but 0. */
@@ -84,6 +84,8 @@ interface Entries {
   count: number;
   /** Sessions that must charge in one block. */
   blocks: number[];
+  /** For each session 1 where its block is under way and must go on from the first slot. */
+  goesOn: Uint8Array;
   /** First entry of each session; -1 where it has none. The entries of a session follow each other. */
   firstOf: Int32Array;
   session: Int32Array;
@@ -120,6 +122,9 @@ function entriesOf(program: Program, part: Part): Entries {
   return {
     count: found.length,
     blocks,
+    goesOn: Uint8Array.from(program.offsets, (_, i) =>
+      blocks.includes(i) && isCharging(program.problem, i) ? 1 : 0,
+    ),
     firstOf,
     session: Int32Array.from(sessions),
     column: Int32Array.from(found, (n) => local[program.columns[n]]),
@@ -148,13 +153,13 @@ function isWhole(entries: Entries, primal: Float64Array): boolean {
   for (let e = 0; e < entries.count; e++) if (isBetween(entries, primal, e)) return false;
   return entries.blocks.every((i) => {
     let starts = 0;
-    let wasOn = false;
+    let wasOn = entries.goesOn[i] === 1;
     for (const e of entriesOfSession(entries, i)) {
       const isOn = powerOf(entries, primal, e) > POWER_TOLERANCE;
       if (isOn && !wasOn) starts++;
       wasOn = isOn;
     }
-    return starts <= 1;
+    return starts <= 1 - entries.goesOn[i];
   });
 }
 
@@ -345,7 +350,6 @@ function chooseBlock(
 ): void {
   const own = [...entriesOfSession(entries, i)];
   const { energyKwh } = program.energy[i];
-  const mustGoOn = isCharging(program.problem, i);
   const costs = own.map((e) => decisions.fullCost(e, duals));
   const penalty = Math.max(program.pricing.unmet, ...costs.map((cost) => 2 * cost));
   let best = { start: 0, end: 0, cost: energyKwh * penalty };
@@ -371,8 +375,10 @@ function chooseBlock(
       if (total < best.cost - 1e-9) best = { start, end: end + 1, cost: total };
       if (minimumKwh >= energyKwh) break;
     }
-    if (mustGoOn && best.end > best.start) break;
+    if (entries.goesOn[i] === 1 && best.end > best.start) break;
   }
+  // Without room for its minimum now, even a running vehicle has to wait.
+  if (best.start > 0) entries.goesOn[i] = 0;
   own.forEach((e, n) => {
     if (n < best.start || n >= best.end || !decisions.canTurnOn(e)) decisions.turnOff(e);
     else decisions.turnOn(e);
@@ -380,16 +386,9 @@ function chooseBlock(
 }
 
 /** Improves a dived plan by the mixed-integer program of the whole part, where that is small enough to be worth it. */
-function search(
-  program: Program,
-  part: Part,
-  entries: Entries,
-  solver: Solver,
-  dived: Refined,
-  leftMs: () => number,
-): Refined {
+function search(part: Part, entries: Entries, solver: Solver, dived: Refined, leftMs: () => number): Refined {
   if (entries.count > MAX_BINARIES) return dived;
-  const { lp, start, integers } = integerProgram(program, part, entries, dived.primal);
+  const { lp, start, integers } = integerProgram(part, entries, dived.primal);
   const loaded = solver.load(lp);
   try {
     const found = loaded.solveIntegers({
@@ -414,7 +413,6 @@ function search(
 
 /** The part with a binary for each entry, min z <= power <= max z, and one start at most for each block. */
 function integerProgram(
-  program: Program,
   part: Part,
   entries: Entries,
   dived: Float64Array,
@@ -451,18 +449,15 @@ function integerProgram(
     if (own.some((e) => binaryOf[e] < 0)) continue;
     const starts = own.map(() => builder.addColumn(0, 0, 1));
     own.forEach((e, n) => {
-      const wasOn = n === 0 ? (isCharging(program.problem, i) ? 1 : 0) : start[binaryOf[own[n - 1]]];
+      const wasOn = n === 0 ? entries.goesOn[i] : start[binaryOf[own[n - 1]]];
       start.push(Math.max(0, start[binaryOf[e]] - wasOn));
       builder.addEntry(starts[n], 1);
       builder.addEntry(binaryOf[e], -1);
       if (n > 0) builder.addEntry(binaryOf[own[n - 1]], 1);
-      builder.endRow(n === 0 && wasOn === 1 ? -1 : 0, Number.POSITIVE_INFINITY);
+      builder.endRow(n === 0 ? -entries.goesOn[i] : 0, Number.POSITIVE_INFINITY);
     });
     for (const column of starts) builder.addEntry(column, 1);
-    builder.endRow(
-      Number.NEGATIVE_INFINITY,
-      isCharging(program.problem, i) && start[binaryOf[own[0]]] === 1 ? 0 : 1,
-    );
+    builder.endRow(Number.NEGATIVE_INFINITY, 1 - entries.goesOn[i]);
   }
   return { lp: builder.build(), start: Float64Array.from(start), integers: Int32Array.from(integers) };
 }
