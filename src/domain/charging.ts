@@ -37,7 +37,7 @@ export function chargingRange(site: Site, session: Session): ChargingRange {
   const leastSteps = evse.ocpp.rejectsZeroLimit ? 1 : 0;
   const minSteps = Math.max(Math.ceil(minPowerW / stepPowerW - STEP_TOLERANCE), leastSteps);
   const maxSteps = Math.floor(maxPowerW / stepPowerW + STEP_TOLERANCE);
-  const canCharge = maxSteps >= Math.max(minSteps, 1);
+  const canCharge = maxSteps >= minSteps;
   const min = canCharge ? minSteps * stepPowerW : 0;
   return {
     phases,

@@ -3,6 +3,9 @@ import { type ChargingRange, chargingOf, chargingRange, slotAt, stayOf } from ".
 import type { Evse, OcppCapabilities, Session } from "../../src/domain/problem.ts";
 import { circuit, evse, problem, START_MS, session } from "../support/problems.ts";
 
+// Hundreds of sites: room for a machine under load.
+const LONG = { timeout: 60_000 };
+
 const MINUTE_MS = 60_000;
 
 function rangeOf(
@@ -152,7 +155,7 @@ describe("ranges", () => {
     expect(rangeOf(over, ocpp, vehicle)).toMatchObject({ minPowerW: 0, maxPowerW: 0, floorPowerW: 0 });
   });
 
-  test("bounds that are whole steps stay so, whatever the product's last bit", () => {
+  test("bounds that are whole steps stay so, whatever the product's last bit", LONG, () => {
     for (const volts of [100, 110, 115, 120, 127, 208, 220, 227.3, 230, 231, 240, 277, 347, 400]) {
       for (const phaseCount of [1, 2, 3]) {
         for (let tenths = 60; tenths <= 800; tenths++) {

@@ -8,6 +8,9 @@ import type { Problem, Site } from "../../src/domain/problem.ts";
 import { compareAll, firstExcesses, lowestPowerW, stepsOf } from "../support/brute.ts";
 import { circuit, evse, hardProblem, problem, START_MS, series, session } from "../support/problems.ts";
 
+// Hundreds of sites: room for a machine under load.
+const LONG = { timeout: 60_000 };
+
 const MINUTE_MS = 60_000;
 /** 16 A on three phases at 230 V. */
 const FULL_W = 11_040;
@@ -370,7 +373,7 @@ describe("circuits", () => {
 describe("against the slow checker", () => {
   const size = { vehicles: [1, 8] as [number, number], hours: 6 };
 
-  test("greedy plans of random sites pass both", () => {
+  test("greedy plans of random sites pass both", LONG, () => {
     for (let seed = 1; seed <= 200; seed++) {
       const { p, emitted } = planned(seed);
       expect(check(p, emitted).excesses, `seed ${seed}`).toEqual([]);
@@ -378,7 +381,7 @@ describe("against the slow checker", () => {
     }
   });
 
-  test("random plans: the same limits from the same instants on", () => {
+  test("random plans: the same limits from the same instants on", LONG, () => {
     let passed = 0;
     const seen = new Set<string>();
     for (let seed = 1; seed <= 400; seed++) {
@@ -413,7 +416,7 @@ describe("against the slow checker", () => {
     ]);
   });
 
-  test("a single power may be raised exactly as far as the slow checker allows", () => {
+  test("a single power may be raised exactly as far as the slow checker allows", LONG, () => {
     let raised = 0;
     for (let seed = 1; seed <= 60; seed++) {
       const { p, emitted } = planned(seed);
@@ -446,7 +449,7 @@ describe("against the slow checker", () => {
     expect(raised).toBeGreaterThan(40);
   });
 
-  test("one second's dip of a limit or burst of base load is seen at its second", () => {
+  test("one second's dip of a limit or burst of base load is seen at its second", LONG, () => {
     let dips = 0;
     for (let seed = 1; seed <= 150; seed++) {
       const { p, emitted } = planned(seed);

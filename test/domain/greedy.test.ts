@@ -8,6 +8,9 @@ import { Room } from "../../src/domain/room.ts";
 import { compareAll, firstExcesses, stepsOf } from "../support/brute.ts";
 import { circuit, evse, hardProblem, problem, START_MS, series, session } from "../support/problems.ts";
 
+// Hundreds of sites: room for a machine under load.
+const LONG = { timeout: 60_000 };
+
 const HOUR_MS = 3_600_000;
 const ORDERS: GreedyOrder[] = ["LEAST_SLACK", "ARRIVAL"];
 
@@ -139,6 +142,18 @@ describe("least slack first", () => {
     ]);
   });
 
+  test("slack is what is left of the stay after charging at full power", () => {
+    // a waits 3 hours at most, b, which takes 8 A only, 2.5.
+    const slow = siteOf({ maxPowerW: 5000 }, [{ energyWh: 11_040 }, { energyWh: 8280, maxCurrentA: 8 }]);
+    expect(planOf(slow).map((powerW) => powerW[0])).toEqual([0, 4968]);
+    // b leaves later, but comes later still: 1 h 45 min beside 2 h.
+    const late = siteOf({ maxPowerW: 5000 }, [
+      { energyWh: 8000, departureMs: START_MS + 2 * HOUR_MS },
+      { energyWh: 8000, arrivalMs: START_MS + HOUR_MS / 3, departureMs: START_MS + (25 / 12) * HOUR_MS },
+    ]);
+    expect(planOf(late).map((powerW) => powerW[0])).toEqual([0, 4968]);
+  });
+
   test("as many minimums as fit exactly, at any voltage", () => {
     for (const nominalVoltageV of [110, 120, 127, 208, 220, 230, 240, 277]) {
       for (let count = 1; count <= 8; count++) {
@@ -197,6 +212,23 @@ describe("vehicles that can't be paused", () => {
     expect(plan).toEqual([0, 11_040, 4968, 0, 0, 0, 0, 0]);
   });
 
+  test("the earliest of equal ones that all fall short", () => {
+    const grid = onlyHalfHours(0, 11_040, 0, 11_040, 0);
+    const [plan] = planOf(siteOf(grid, [{ energyWh: 8000, uninterruptible: true }]));
+    expect(plan).toEqual([0, 11_040, 0, 0, 0, 0, 0, 0]);
+  });
+
+  test("of several the one with the least slack chooses first", () => {
+    const sessions = [
+      { energyWh: 9936, uninterruptible: true },
+      { energyWh: 4968, uninterruptible: true, departureMs: START_MS + HOUR_MS },
+    ];
+    expect(planOf(siteOf({ maxPowerW: 5000 }, sessions))).toEqual([
+      [0, 0, 4968, 4968, 4968, 4968, 0, 0],
+      [4968, 4968, 0, 0, 0, 0, 0, 0],
+    ]);
+  });
+
   test("goes on where it is charging already, if the block that it is in is the worse one too", () => {
     const installed = { powerW: series(START_MS - HOUR_MS, HOUR_MS, [0, 7000]), chargingProfileId: 1 };
     const grid = onlyHalfHours(11_040, 0, 11_040, 11_040, 0);
@@ -246,7 +278,7 @@ describe("vehicles that can't be paused", () => {
 });
 
 describe("random sites", () => {
-  test("no limit is passed, as the slow checker and the fast one see it", () => {
+  test("no limit is passed, as the slow checker and the fast one see it", LONG, () => {
     forRandomPlans((p, plan) => {
       const emitted = stepsOf(p, chargingOf(p), plan);
       expect(firstExcesses(compareAll(p, emitted))).toEqual(new Map());
@@ -254,7 +286,7 @@ describe("random sites", () => {
     });
   });
 
-  test("0 or at least the minimum, in whole steps, while the vehicle is there", () => {
+  test("0 or at least the minimum, in whole steps, while the vehicle is there", LONG, () => {
     forRandomPlans((p, plan) => {
       const { ranges, stays } = chargingOf(p);
       plan.forEach((powerW, i) => {
@@ -274,7 +306,7 @@ describe("random sites", () => {
     });
   });
 
-  test("one block where a vehicle can't be paused", () => {
+  test("one block where a vehicle can't be paused", LONG, () => {
     let blocks = 0;
     forRandomPlans((p, plan) => {
       p.sessions.forEach(({ uninterruptible }, i) => {
@@ -287,7 +319,7 @@ describe("random sites", () => {
     expect(blocks).toBeGreaterThan(100);
   });
 
-  test("no more than is needed but for a step or the minimum of the last slot", () => {
+  test("no more than is needed but for a step or the minimum of the last slot", LONG, () => {
     forRandomPlans((p, plan) => {
       const { ranges, stays } = chargingOf(p);
       p.sessions.forEach(({ energyWh }, i) => {
@@ -307,7 +339,7 @@ describe("random sites", () => {
     });
   });
 
-  test("nobody waits while there is room for a step more", () => {
+  test("nobody waits while there is room for a step more", LONG, () => {
     forRandomPlans((p, plan) => {
       const charging = chargingOf(p);
       const room = new Room(p, charging);

@@ -7,6 +7,9 @@ import { QUANTITIES, Room } from "../../src/domain/room.ts";
 import { compareAll, stepsOf } from "../support/brute.ts";
 import { circuit, evse, hardProblem, problem, START_MS, series, session } from "../support/problems.ts";
 
+// Hundreds of sites: room for a machine under load.
+const LONG = { timeout: 60_000 };
+
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const NONE = Number.POSITIVE_INFINITY;
@@ -226,6 +229,17 @@ describe("chargers that reject 0", () => {
     expect(grid).toEqual([10_000, 5860, 5860, 5860]);
   });
 
+  test("keep nothing where the next vehicle comes as the last one goes", () => {
+    const next = session({
+      sessionId: "b",
+      arrivalMs: START_MS + HOUR_MS,
+      departureMs: START_MS + 4 * HOUR_MS,
+    });
+    const circuits = [circuit({ maxPowerW: 10_000 }), circuit({ circuitId: "hall", parent: 0 })];
+    const room = roomOf(siteOf(circuits, [rejecting, evse()], [first, next, other]));
+    expect([0, 1, 2, 3].map((slot) => leftOn(room, 0, slot)[0])).toEqual([10_000, 10_000, 10_000, 10_000]);
+  });
+
   test("keep it in full where it is over a limit: the circuits above carry it", () => {
     const circuits = [
       circuit({ maxPowerW: 10_000 }),
@@ -241,7 +255,7 @@ describe("chargers that reject 0", () => {
 });
 
 describe("random sites", () => {
-  test("no slot has more room than the slow checker has at any instant in it", () => {
+  test("no slot has more room than the slow checker has at any instant in it", LONG, () => {
     let compared = 0;
     for (let seed = 1; seed <= 150; seed++) {
       const p = hardProblem(seed, { vehicles: [1, 8], hours: 6 });

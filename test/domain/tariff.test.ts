@@ -179,6 +179,7 @@ describe("wall-clock prices", () => {
     const rules = [rule("08:07", "08:08", 3), rule("08:59", "09:01", 6)];
     const starts = [startMs, startMs + 900_000, startMs + HOUR_MS, startMs + 1.25 * HOUR_MS];
     expectClose(pricesAt(starts, { rules }), [3 / 15, 6 / 45, 6 / 15]);
+    expectClose(pricesAt(starts.slice(0, 2), { rules: [rule("08:00", "08:07", 3)] }), [(3 * 7) / 15]);
   });
 });
 
