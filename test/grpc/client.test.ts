@@ -1,0 +1,111 @@
+import { createServer, type Socket } from "node:net";
+import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/engine.ts";
+import { OptimizerServiceService } from "../../src/gen/wattslot/v1/optimizer.ts";
+import { connect, type Optimizer, type PartialRequest, PlanStatus } from "../../src/grpc/client.ts";
+import { type RunningServer, startServer } from "../../src/grpc/server.ts";
+import { testEngine } from "../support/engine.ts";
+
+const evse = { stationId: "CS1", evseId: 1 };
+const request: PartialRequest = {
+  site: { siteId: "depot", circuits: [{ circuitId: "grid", maxPowerW: 11_040 }], evses: [evse] },
+  startTime: new Date(Date.UTC(2026, 10, 23, 8)),
+  sessions: [
+    {
+      ...evse,
+      sessionId: "a",
+      transactionId: "7",
+      departureTime: new Date(Date.UTC(2026, 10, 23, 10)),
+      need: { $case: "energyWh", value: 11_040 },
+    },
+  ],
+};
+
+let optimizer: Optimizer;
+afterEach(() => optimizer.close());
+
+describe("against a server", () => {
+  let engine: Engine;
+  let server: RunningServer;
+  beforeAll(async () => {
+    engine = testEngine();
+    const logger = pino({ level: "silent" });
+    server = await startServer({ engine, host: "127.0.0.1", port: 0, logger, drainMs: 1000 });
+  });
+  afterAll(async () => {
+    await server.close();
+    await engine.close();
+  });
+
+  test("a plan comes back, however little the request says", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const plan = await optimizer.optimize(request);
+    expect(plan.status).toBe(PlanStatus.OPTIMAL);
+    // 11.04 kW, 16 A on three phases, for an hour.
+    expect(plan.sessionPlans[0].plannedEnergyWh).toBe(11_040);
+    expect(plan.sessionPlans[0].powerW).toEqual([11_040, 11_040, 11_040, 11_040, 0, 0, 0, 0]);
+  });
+
+  test("a refusal names every wrong field", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const bad = { ...request, slotSeconds: 7, sessions: [{ ...request.sessions![0], evseId: 9 }] };
+    await expect(optimizer.optimize(bad)).rejects.toMatchObject({
+      name: "WattslotError",
+      code: "INVALID_ARGUMENT",
+      violations: expect.arrayContaining([
+        expect.objectContaining({ field: "slot_seconds" }),
+        expect.objectContaining({ field: "sessions[0].evse_id" }),
+      ]),
+    });
+  });
+
+  test("a signal that is aborted before the call", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const cancelled = optimizer.optimize(request, { signal: AbortSignal.abort() });
+    await expect(cancelled).rejects.toMatchObject({ name: "WattslotError", code: "CANCELLED" });
+  });
+});
+
+describe("without a server that answers", () => {
+  test("a deadline that passes, and a signal that aborts", async () => {
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => sockets.add(socket.on("error", () => {})));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const address = silent.address();
+    optimizer = connect(`127.0.0.1:${typeof address === "object" ? address?.port : ""}`);
+    const late = optimizer.optimize(request, { timeoutMs: 50 });
+    await expect(late).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", violations: [] });
+    const abort = new AbortController();
+    const cancelled = optimizer.optimize(request, { signal: abort.signal });
+    abort.abort();
+    await expect(cancelled).rejects.toMatchObject({ code: "CANCELLED" });
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
+  });
+
+  test("details that are no google.rpc.Status do not hide the error", async () => {
+    const server = new Server();
+    server.addService(OptimizerServiceService, {
+      optimize: (_: unknown, callback: (error: object) => void) => {
+        const metadata = new Metadata();
+        metadata.set("grpc-status-details-bin", Buffer.from("nonsense"));
+        callback({ code: status.PERMISSION_DENIED, details: "not you", metadata });
+      },
+      optimizeBatch: () => {},
+    });
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      ),
+    );
+    optimizer = connect(`127.0.0.1:${port}`);
+    await expect(optimizer.optimize(request)).rejects.toMatchObject({
+      code: "INTERNAL",
+      message: "not you",
+      violations: [],
+    });
+    server.forceShutdown();
+  });
+});
