@@ -4,6 +4,10 @@ import type { Logger } from "pino";
 
 const REQUEST_ID = "x-request-id";
 
+// At its deadline a client cancels by itself, which reaches the server shortly before the server's
+// own timer: the deadline travels as a time span and starts here when the call arrives.
+const DEADLINE_SLACK_MS = 100;
+
 /** What a handler knows of its call and the log tells: counts and outcomes, never the request. */
 export interface CallFacts {
   requestBytes?: number;
@@ -71,7 +75,8 @@ export function observeCalls(logger: Logger): ServerInterceptor {
           // Comes at the end of every call. It is news where grpc-js ended the call without a
           // word to the interceptor: deadline, oversize, the client gone.
           onCancel: () => {
-            if (Number(nextCall.getDeadline()) <= Date.now()) end(status.DEADLINE_EXCEEDED);
+            if (Number(nextCall.getDeadline()) - DEADLINE_SLACK_MS <= Date.now())
+              end(status.DEADLINE_EXCEEDED);
             else
               end(
                 status.CANCELLED,

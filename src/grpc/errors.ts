@@ -30,7 +30,7 @@ export function toStatus(error: unknown): StatusObject {
   return { code: status[code], details, metadata };
 }
 
-/** The violations that fit into the metadata, and how many are left out. */
+/** The violations that fit into the metadata, and whether that is all; the message counts them. */
 function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
   const fit: FieldViolation[] = [];
   let bytes = 0;
@@ -39,7 +39,7 @@ function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
     // Each field of a message has a tag and a length before it.
     bytes += Buffer.byteLength(violation.field) + Buffer.byteLength(violation.description) + 12;
     if (bytes > MAX_DETAILS_BYTES) {
-      return [...fit, { field: "", description: `and ${violations.length - fit.length} more` }];
+      return [...fit, { field: "", description: "the list is cut here: more does not fit" }];
     }
     fit.push(violation);
   }

@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -131,6 +131,8 @@ function open(call: AnyCall): {
 } {
   const controller = new AbortController();
   const { signal } = controller;
+  // All items of a batch that are in work listen to it: more than Node takes for a leak.
+  setMaxListeners(0, signal);
   const abort = () => controller.abort(new WattslotError("CANCELLED", "the caller is gone"));
   if (call.cancelled) abort();
   else call.once("cancelled", abort);

@@ -57,7 +57,7 @@ async function optimize(
 /** When the plan must be there, so that the answer reaches the caller before the deadline. */
 export function answerByMs(nowMs: number, timeLimitMs: number, deadlineMs: number): number {
   const leftMs = deadlineMs - nowMs;
-  return nowMs + Math.min(timeLimitMs, leftMs - Math.max(50, 0.05 * leftMs));
+  return nowMs + Math.min(timeLimitMs, leftMs - 50, leftMs * 0.95);
 }
 
 /** The answer to one request of a batch; an error of it is its own. */
