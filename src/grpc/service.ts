@@ -27,13 +27,11 @@ export function optimizerService(engine: Engine, parallel: number): UntypedServi
       return response;
     }),
     optimizeBatch: bidiStream(OptimizerServiceService.optimizeBatch, (requests, context) => {
-      const { facts } = context.call;
-      facts.items = 0;
-      facts.failedItems = 0;
+      const counts = Object.assign(context.call.facts, { items: 0, failedItems: 0 });
       return inParallel(requests, parallel, context.signal, async (bytes) => {
         const answer = await answerItem(engine, bytes, context);
-        facts.items = (facts.items ?? 0) + 1;
-        if (answer.outcome?.$case === "error") facts.failedItems = (facts.failedItems ?? 0) + 1;
+        counts.items++;
+        if (answer.outcome?.$case === "error") counts.failedItems++;
         return answer;
       });
     }),
@@ -54,7 +52,10 @@ async function optimize(
   return { response: toResponse(plan, Date.now() - startMs), plan };
 }
 
-/** When the plan must be there, so that the answer reaches the caller before the deadline. */
+/**
+ * When the plan must be there, epoch ms: within the time limit, and before the deadline by 5 % of
+ * the time left, at least 50 ms, in which the answer is written and travels.
+ */
 export function answerByMs(nowMs: number, timeLimitMs: number, deadlineMs: number): number {
   const leftMs = deadlineMs - nowMs;
   return nowMs + Math.min(timeLimitMs, leftMs - 50, leftMs * 0.95);
