@@ -18,9 +18,9 @@ const optimizer = connect(`127.0.0.1:${server.port}`);
 try {
   const request = OptimizeRequest.fromPartial(scenario());
   const response = await optimizer.optimize(request);
-  const { columns = 100, isTTY } = process.stdout;
+  const { columns, isTTY } = process.stdout;
   process.stdout.write(
-    formatPlan(request, response, { width: columns, colour: isTTY && !process.env.NO_COLOR }),
+    formatPlan(request, response, { width: columns || 100, colour: isTTY && !process.env.NO_COLOR }),
   );
   const shown = response.sessionPlans.find(({ command }) => command?.pushWave === 2);
   if (shown?.command !== undefined) {

@@ -24,7 +24,7 @@ export async function optimize(file: string, { address, json }: OptimizeOptions)
     json
       ? `${JSON.stringify(responseToJson(response))}\n`
       : formatPlan(request, response, {
-          width: process.stdout.columns ?? 100,
+          width: process.stdout.columns || 100,
           colour: process.stdout.isTTY === true && !process.env.NO_COLOR,
         }),
   );

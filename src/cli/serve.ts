@@ -58,5 +58,16 @@ function stopSignal(): Promise<NodeJS.Signals> {
         resolve(signal);
       });
     }
+    // npm and npx put a shell in between, which keeps a SIGTERM to itself and ends; without this
+    // the server would live on, and hold its port, where nobody expects it.
+    if (process.env.npm_command !== undefined) {
+      const shell = process.ppid;
+      const watch = setInterval(() => {
+        if (process.ppid === shell) return;
+        clearInterval(watch);
+        isStopping = true;
+        resolve("SIGTERM");
+      }, 200).unref();
+    }
   });
 }

@@ -211,9 +211,9 @@ describe("serve", () => {
 
 describe("serve and signals", () => {
   let served: Served;
-  let client: OptimizerServiceClient;
+  let client: OptimizerServiceClient | undefined;
   afterEach(async () => {
-    client.close();
+    client?.close();
     served.kill("SIGKILL");
     await served.ended;
   });
@@ -250,6 +250,13 @@ describe("serve and signals", () => {
     await served.logged("draining");
     served.kill("SIGTERM");
     expect(await served.ended).toBe(1);
+  });
+
+  test("drains when the shell that npm started it in has taken the signal", async () => {
+    served = await serve({ viaShell: true });
+    served.kill("SIGTERM");
+    await served.logged("draining");
+    await served.logged("stopped");
   });
 
   test("takes no new calls while it drains", async () => {

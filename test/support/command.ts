@@ -32,8 +32,15 @@ export interface Served {
   ended: Promise<number | null>;
 }
 
-export async function serve(args: string[] = []): Promise<Served> {
-  const child = start(["serve", "--port", "0", "--workers", "1", ...args]);
+/** `viaShell`: in a shell, as npm and npx start commands; signals then go to the shell. */
+export async function serve({ viaShell = false } = {}): Promise<Served> {
+  const args = ["serve", "--port", "0", "--workers", "1"];
+  const child = viaShell
+    ? spawn("sh", ["-c", `"$0" "$@"; :`, process.execPath, MAIN, ...args], {
+        stdio: "pipe",
+        env: { ...process.env, npm_command: "exec" },
+      })
+    : start(args);
   child.stdin.end();
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const logged = async (message: string) => {
@@ -49,7 +56,7 @@ export async function serve(args: string[] = []): Promise<Served> {
 }
 
 function start(args: string[]) {
-  return spawn(process.execPath, [MAIN, ...args], { stdio: "pipe", env: { ...process.env, NO_COLOR: "1" } });
+  return spawn(process.execPath, [MAIN, ...args], { stdio: "pipe" });
 }
 
 function ended(child: ChildProcessByStdio<Writable, Readable, Readable>): Promise<number | null> {
