@@ -19,7 +19,7 @@ import type { Solver } from "./solve/solver.ts";
 /** Columns up to which independent pieces of a program are solved in one call. */
 const PACK_COLUMNS = 1000;
 /** Columns from which HiGHS is faster than GLPK, loading and re-solving included (`npm run bench`). */
-const HIGHS_COLUMNS = 600;
+const HIGHS_COLUMNS = 100;
 /** Columns from which the safe plan is handed over before the solve, in case the thread must be ended. */
 const LONG_SOLVE_COLUMNS = 10_000;
 

@@ -22,7 +22,10 @@ export interface ChargingRange {
 const STEP_TOLERANCE = 1e-9;
 
 /** The powers that a session can be told, from the limits of its EVSE and its vehicle. */
-export function chargingRange(site: Site, session: Session): ChargingRange {
+export function chargingRange(
+  site: Pick<Site, "evses" | "nominalVoltageV">,
+  session: Session,
+): ChargingRange {
   const evse = site.evses[session.evse];
   const phases = evse.supply === "DC" ? evse.phases : evse.phases.slice(0, session.phaseCount);
   const wattsPerAmpere = site.nominalVoltageV * phases.length;

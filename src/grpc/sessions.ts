@@ -1,3 +1,4 @@
+import { chargingRange } from "../domain/charging.ts";
 import type { Evse, OcppVersion, Session } from "../domain/problem.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
@@ -44,7 +45,21 @@ export function readSessions(
   });
   if (where !== undefined) refuseUncontrolled(findings, sessions, where);
   refuseOverlaps(findings, sessions, read);
+  if (where !== undefined) refuseUnstoppable(findings, read, where);
   return read;
+}
+
+/** A vehicle that its charger's limits never suit can only be told 0, which some chargers don't take. */
+function refuseUnstoppable(findings: Findings, sessions: readonly Session[], { site }: ReadSite): void {
+  sessions.forEach((session, n) => {
+    const evse = site.evses[session.evse];
+    if (evse?.ocpp.rejectsZeroLimit && chargingRange(site, session).maxPowerW === 0) {
+      findings.wrong(
+        `sessions[${n}].max_current_a`,
+        "the vehicle can take no limit that its charger can give, and the charger rejects a limit of 0",
+      );
+    }
+  });
 }
 
 interface SessionContext {

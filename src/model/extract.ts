@@ -65,11 +65,11 @@ interface Run {
 }
 
 function roundDown(program: Program, i: number, powerW: number): number {
-  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = program.charging.ranges[i];
   if (powerW >= maxPowerW - SOLVER_TOLERANCE_W) return maxPowerW;
   const whole = Math.floor(powerW / stepPowerW + 1e-9) * stepPowerW;
   if (whole >= minPowerW) return whole;
-  return powerW >= minPowerW - SOLVER_TOLERANCE_W ? minPowerW : 0;
+  return powerW >= minPowerW - SOLVER_TOLERANCE_W ? minPowerW : floorPowerW;
 }
 
 /** Takes steps back where a limit is passed because a power was moved up to its minimum or maximum. */

@@ -115,8 +115,9 @@ function entriesOf(program: Program, part: Part): Entries {
   });
   const firstOf = new Int32Array(program.offsets.length).fill(-1);
   for (let e = found.length - 1; e >= 0; e--) firstOf[sessions[e]] = e;
+  // A charger that rejects 0 never pauses its vehicle anyway.
   const blocks = program.problem.sessions.flatMap((session, i) =>
-    session.uninterruptible && firstOf[i] >= 0 ? [i] : [],
+    session.uninterruptible && firstOf[i] >= 0 && program.charging.ranges[i].floorPowerW === 0 ? [i] : [],
   );
   const pick = (values: Float64Array) => Float64Array.from(found, (n) => values[n]);
   return {

@@ -88,6 +88,9 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
         time_limit: toSeconds(options.timeLimitMs),
         mip_rel_gap: toObjectiveGap(options.relativeGap),
         mip_max_nodes: options.nodeLimit ?? unlimitedNodes,
+        // A third of the time on a site's on/off programs, measured on 20 of them; neither changes what is proved.
+        mip_allow_restart: false,
+        mip_detect_symmetry: false,
       });
       if (options.start !== undefined) model.setSolution({ colValue: options.start });
       const solution = run(integerTolerance);
