@@ -26,7 +26,8 @@ interface Column {
 }
 
 const GAP = "  ";
-const LONGEST_ID = 16;
+// What is left of 100 columns for the vehicle and for the EVSE.
+const LONGEST_ID = 12;
 const BARS = " ▁▂▃▄▅▆▇█";
 const LEAST_SPARK_WIDTH = 8;
 const MOST_SPARK_WIDTH = 48;
@@ -89,7 +90,7 @@ export function formatPlan(
     ],
     response.sessionPlans
       .filter(isShort)
-      .flatMap((plan) => wrap(`${id(plan.sessionId)}: ${whyShort(request, response, plan)}`, width)),
+      .flatMap((plan) => wrap(`${plain(plan.sessionId)}: ${whyShort(request, response, plan)}`, width)),
     [bold(circuitHead), ...circuitRows],
     siteLines(request, response),
     response.notices.flatMap(({ code, field, message }) =>
@@ -222,7 +223,7 @@ function fullCircuits(request: OptimizeRequest, response: OptimizeResponse, plan
         bounds[k + 1] > arrivalMs && bounds[k] < departureMs ? Math.max(most, price) : most,
       0,
     );
-    return worth > 0 ? [`${id(circuitId)} (a kWh more is worth ${price(request, worth)})`] : [];
+    return worth > 0 ? [`${plain(circuitId)} (a kWh more is worth ${price(request, worth)})`] : [];
   });
 }
 
@@ -321,12 +322,15 @@ function wrap(text: string, width: number): string[] {
   return [...lines, line];
 }
 
-/** Ids are the caller's: cut to fit, and nothing in them may steer the terminal. */
+/** An id that fits its column, without its middle where it must be cut: both ends tell most. */
 function id(text: string): string {
   const safe = plain(text);
-  return safe.length > LONGEST_ID ? `${safe.slice(0, LONGEST_ID - 1)}…` : safe;
+  if (safe.length <= LONGEST_ID) return safe;
+  const kept = (LONGEST_ID - 1) / 2;
+  return `${safe.slice(0, Math.ceil(kept))}…${safe.slice(-Math.floor(kept))}`;
 }
 
+/** Texts are the caller's: nothing in them may steer the terminal. */
 function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }

@@ -166,6 +166,16 @@ describe("formatPlan", () => {
     }
   });
 
+  test("fits 100 columns with the longest of everything", () => {
+    const { sessionPlans, ...rest } = OptimizeResponse.fromPartial(answer);
+    const long = { ...sessionPlans[0], sessionId: "s".repeat(255), stationId: "c".repeat(255) };
+    const large = { plannedEnergyWh: 1_234_500, shortfallWh: 123_400, completeTime: at(30) };
+    const head = formatPlan(request, { ...rest, sessionPlans: [{ ...long, ...large }] }, PLAIN).split(
+      "\n\n",
+    )[1];
+    for (const line of head.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+  });
+
   test("says what a fallback is and gives no gap for it", () => {
     const text = table({ status: PlanStatus.FALLBACK, solve: { solver: SolverKind.UNSPECIFIED, checks: 5 } });
     expect(text).toContain("Site depot: fallback, the safe plan made without a solver");
@@ -197,12 +207,13 @@ describe("formatPlan", () => {
       siteId: "x\u001b[2Jy",
       sessionPlans: [
         { ...first, sessionId: "a\u202eb\n" },
-        { ...first, sessionId: "s".repeat(40) },
+        { ...first, sessionId: "vehicle-of-the-night-4711" },
       ],
     });
     expect(text).toContain("Site x?[2Jy");
     expect(text).toContain("\na?b? ");
-    expect(text).toContain(`\n${"s".repeat(15)}… `);
+    expect(text).toContain("\nvehicl…-4711 ");
+    expect(text).toContain("\nvehicle-of-the-night-4711: 5.4 of 22.0 kWh short");
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
   });
