@@ -88,6 +88,11 @@ describe("changeOf", () => {
     expect(change({ values: [7360, 7360, 7360, 7360, 7360] }, [7360, 7360, 7360, 7360])).toEqual(REDUCED);
   });
 
+  it("sees power after departure also in an installed plan that begins only then", () => {
+    const startMs = START_MS + 120 * MINUTE_MS;
+    expect(change({ values: [7360, 0, 0, 0, 0, 0], startMs }, [7360, 7360, 7360, 7360])).toEqual(REDUCED);
+  });
+
   it("does not take the rest of the slot of departure for power after it", () => {
     const stay = { departureMs: START_MS + 20 * MINUTE_MS };
     expect(change({ values: [7360, 7360, 0, 0], stay }, [7360, 7360, 0, 0])).toEqual(UNCHANGED);

@@ -40,6 +40,28 @@ function bruteForceLoss(periods: readonly Period[], endMs: number, maxPeriods: n
   return least;
 }
 
+/** Loss of merging, again and again, the two neighbouring groups for which the whole loss rises least. */
+function greedyLoss(periods: readonly Period[], endMs: number, maxPeriods: number): number {
+  let groups = periods.map(({ atMs, level }, i) => {
+    const hours = ((periods[i + 1]?.atMs ?? endMs) - atMs) / HOUR_MS;
+    return { lowest: level, hours, area: level * hours };
+  });
+  const merge = (a: (typeof groups)[0], b: (typeof groups)[0]) => ({
+    lowest: Math.min(a.lowest, b.lowest),
+    hours: a.hours + b.hours,
+    area: a.area + b.area,
+  });
+  const lossOf = (group: (typeof groups)[0]) => group.area - group.lowest * group.hours;
+  while (groups.length > maxPeriods) {
+    const rises = groups
+      .slice(1)
+      .map((group, i) => lossOf(merge(groups[i], group)) - lossOf(groups[i]) - lossOf(group));
+    const at = rises.indexOf(Math.min(...rises));
+    groups = [...groups.slice(0, at), merge(groups[at], groups[at + 1]), ...groups.slice(at + 2)];
+  }
+  return groups.reduce((sum, group) => sum + lossOf(group), 0);
+}
+
 const shape = fc.record({
   levels: fc.array(fc.constantFrom(0, 6, 7, 10, 16, 24, 32), { minLength: 1, maxLength: 10 }),
   minutes: fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 10, maxLength: 10 }),
@@ -187,7 +209,7 @@ describe("compress", () => {
     expect(compress(periods, 4 * HOUR_MS, 2).periods).toHaveLength(2);
   });
 
-  describe("of 9,000 periods", () => {
+  describe("of many periods", () => {
     const long = hourly(Array.from({ length: 9000 }, (_, i) => 6 + ((i * 7919) % 261) / 10));
     long.push({ atMs: 9000 * HOUR_MS, level: 0 });
     const endMs = 9000 * HOUR_MS;
@@ -210,6 +232,20 @@ describe("compress", () => {
     it("more periods never lose more", () => {
       const losses = [2, 24, 100, 400, 1024, 4000].map((most) => compress(long, endMs, most).lostLevelHours);
       for (let i = 1; i < losses.length; i++) expect(losses[i]).toBeLessThanOrEqual(losses[i - 1]);
+    });
+
+    it("merges the cheapest neighbours, again and again, down to the 400 that are grouped exactly", () => {
+      // Uneven levels and durations, so that no two pairs cost the same.
+      let atMs = 0;
+      const uneven = Array.from({ length: 700 }, (_, i) => {
+        const period = { atMs, level: 6 + ((i * i * 31 + i * 7) % 2609) / 100 };
+        atMs += 60_000 + ((i * 104_729) % 3_540_001);
+        return period;
+      });
+      for (const maxPeriods of [699, 650, 500, 401]) {
+        const { lostLevelHours } = compress(uneven, atMs, maxPeriods);
+        expect(lostLevelHours).toBeCloseTo(greedyLoss(uneven, atMs, maxPeriods), 9);
+      }
     });
 
     it("merges cheapest first: noise of one step on three plateaus goes, the plateaus stay", () => {
