@@ -19,7 +19,7 @@ export interface Measures {
   carbonKg: number;
 }
 
-/** Energy, money and carbon of a plan. Base load counts in the import and the demand charge, not in the cost of energy. */
+/** Energy, money and carbon of a plan. Energy above a vehicle's need costs nothing. Base load counts in the import and the demand charge, not in the cost of energy. */
 export function measure(problem: Problem, charging: Charging, plan: PowerPlan): Measures {
   const slotCount = problem.slotStartsMs.length - 1;
   const prices = slotPrices(problem);
@@ -31,10 +31,12 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   plan.forEach((powerW, i) => {
     const { first, end, hours } = charging.stays[i];
     for (let k = first; k < end; k++) {
-      const energyWh = powerW[k] * hours[k - first];
-      allowedWh[i] += energyWh;
-      energyCosts[i] += (prices[k] * energyWh) / 1000;
-      carbonKg += (carbon[k] * energyWh) / 1e6;
+      const slotWh = powerW[k] * hours[k - first];
+      // A vehicle that has what it needs draws no more, whatever it is still allowed.
+      const drawnWh = Math.min(slotWh, Math.max(0, problem.sessions[i].energyWh - allowedWh[i]));
+      allowedWh[i] += slotWh;
+      energyCosts[i] += (prices[k] * drawnWh) / 1000;
+      carbonKg += (carbon[k] * drawnWh) / 1e6;
       chargingPowerW[k] += powerW[k];
     }
   });

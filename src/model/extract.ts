@@ -10,8 +10,8 @@ const ROOM_TOLERANCE_W = 1e-6;
 /**
  * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is
  * missing through the rounding, raised step by step in the cheapest slots that have room under
- * every limit: first below the site's planned peak where a peak costs, then, because a need
- * comes before money, above it, and last in slots that were off.
+ * every limit: first in slots that are on and below the site's planned peak, then above it or in
+ * slots that were off, where the energy is worth more than the peak.
  */
 export function extract(program: Program, solved: PowerPlan): PowerPlan {
   const { problem, charging } = program;
@@ -25,12 +25,11 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
     }
   });
   trim(program, plan, room);
-  const peaks = program.pricing.peakMatters ? ceilings(program, solved, plan) : undefined;
+  const peak = new Peak(program, solved, plan);
   charging.stays.forEach((stay, i) => {
     const slots = Array.from(stay.hours, (_, n) => ({ from: stay.first + n, to: stay.first + n + 1 }));
-    if (peaks !== undefined) raise(program, plan, room, i, slots, peaks);
-    raise(program, plan, room, i, slots);
-    if (!problem.sessions[i].uninterruptible) start(program, plan, room, i);
+    for (const mayPass of [false, true]) raise(program, plan, room, peak, i, slots, mayPass);
+    if (!problem.sessions[i].uninterruptible) start(program, plan, room, peak, i);
   });
   return plan;
 }
@@ -46,6 +45,7 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
   charging.stays.forEach(({ first, end }, i) => {
     for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
   });
+  const peak = new Peak(program, sent, sent);
   charging.stays.forEach((stay, i) => {
     const runs: Run[] = [];
     for (let k = stay.first; k < stay.end; k++) {
@@ -53,7 +53,7 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
       if (last !== undefined && plan[i][k] === plan[i][k - 1]) last.to = k + 1;
       else runs.push({ from: k, to: k + 1 });
     }
-    raise(program, plan, room, i, runs);
+    for (const mayPass of [false, true]) raise(program, plan, room, peak, i, runs, mayPass);
   });
   return plan;
 }
@@ -88,19 +88,41 @@ function trim(program: Program, plan: PowerPlan, room: Room): void {
   });
 }
 
-/** Room in each slot below the highest power of the unrounded plan. */
-function ceilings(program: Program, solved: PowerPlan, plan: PowerPlan): Float64Array {
-  const { charging, baseW } = program;
-  const exact = baseW.slice();
-  const rounded = baseW.slice();
-  charging.present.forEach((sessions, k) => {
-    for (const i of sessions) {
-      exact[k] += solved[i][k];
-      rounded[k] += plan[i][k];
-    }
-  });
-  const top = exact.reduce((a, b) => Math.max(a, b), 0);
-  return rounded.map((powerW) => Math.max(0, top - powerW));
+/** The highest power that the site is planned to draw, and what lies between it and each slot's. */
+class Peak {
+  readonly #program: Program;
+  readonly #belowW: Float64Array;
+
+  constructor(program: Program, solved: PowerPlan, plan: PowerPlan) {
+    const drawnW = (powers: PowerPlan) => {
+      const sum = program.baseW.slice();
+      for (const powerW of powers) for (let k = 0; k < sum.length; k++) sum[k] += powerW[k];
+      return sum;
+    };
+    this.#program = program;
+    const topW = drawnW(solved).reduce((a, b) => Math.max(a, b), 0);
+    this.#belowW = drawnW(plan).map((powerW) => Math.max(0, topW - powerW));
+  }
+
+  /** How far a power more in a run would pass the peak, W; 0 where a peak is free. */
+  excess({ from, to }: Run, addedW: number): number {
+    if (this.#program.pricing.peak === 0) return 0;
+    let excessW = 0;
+    for (let k = from; k < to; k++) excessW = Math.max(excessW, addedW - this.#belowW[k]);
+    return excessW;
+  }
+
+  /** Whether energy for session i is worth a peak that is higher by excessW. */
+  isWorth(i: number, energyWh: number, excessW: number): boolean {
+    const { pricing, problem } = this.#program;
+    return excessW * pricing.peak <= energyWh * pricing.unmet * problem.sessions[i].priority;
+  }
+
+  add({ from, to }: Run, addedW: number): void {
+    const excessW = this.excess({ from, to }, addedW);
+    for (let k = from; k < to; k++) this.#belowW[k] -= addedW;
+    if (excessW > 0) for (let k = 0; k < this.#belowW.length; k++) this.#belowW[k] += excessW;
+  }
 }
 
 /** Raises runs that are on, cheapest first, by whole steps until nothing is missing or no room is left. */
@@ -108,9 +130,10 @@ function raise(
   program: Program,
   plan: PowerPlan,
   room: Room,
+  peak: Peak,
   i: number,
   runs: Run[],
-  peaks?: Float64Array,
+  mayPass: boolean,
 ): void {
   const { first, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
@@ -118,47 +141,55 @@ function raise(
   if (missingWh <= 0) return;
   const isOn = ({ from }: Run) =>
     plan[i][from] > 0 && plan[i][from] >= minPowerW && plan[i][from] < maxPowerW;
-  for (const { from, to } of byCost(program, i, runs.filter(isOn))) {
-    let spareW = maxPowerW - plan[i][from];
+  for (const run of byCost(program, i, runs.filter(isOn))) {
+    let spareW = maxPowerW - plan[i][run.from];
     let runHours = 0;
-    for (let k = from; k < to; k++) {
-      spareW = Math.min(spareW, room.fits(i, k), peaks?.[k] ?? Number.POSITIVE_INFINITY);
+    for (let k = run.from; k < run.to; k++) {
+      spareW = Math.min(spareW, room.fits(i, k));
       runHours += hours[k - first];
     }
     const wanted = Math.ceil(missingWh / runHours / stepPowerW - 1e-6);
-    const steps = Math.min(wanted, Math.floor(spareW / stepPowerW + 1e-9));
-    if (steps <= 0) continue;
-    const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][from]);
-    for (let k = from; k < to; k++) {
-      plan[i][k] += addedW;
-      room.take(i, k, addedW);
-      if (peaks !== undefined) peaks[k] -= addedW;
+    let steps = Math.min(wanted, Math.floor(spareW / stepPowerW + 1e-9));
+    const energyWh = Math.min(missingWh, steps * stepPowerW * runHours);
+    const excessW = peak.excess(run, steps * stepPowerW);
+    if (excessW > 0 && !(mayPass && peak.isWorth(i, energyWh, excessW))) {
+      steps -= Math.ceil(excessW / stepPowerW - 1e-9);
     }
+    if (steps <= 0) continue;
+    const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][run.from]);
+    give(plan, room, peak, i, run, addedW);
     missingWh -= addedW * runHours;
     if (missingWh <= 0) return;
   }
 }
 
 /** Turns slots on that were off, cheapest first, where what is missing has no room elsewhere. */
-function start(program: Program, plan: PowerPlan, room: Room, i: number): void {
+function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number): void {
   const { first, end, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
   let missingWh = missing(program, plan, i);
   if (missingWh <= SHORTFALL_DUST_WH || maxPowerW === 0) return;
   const off: Run[] = [];
   for (let k = first; k < end; k++) if (plan[i][k] === 0) off.push({ from: k, to: k + 1 });
-  for (const { from } of byCost(program, i, off)) {
-    const spareW = Math.min(maxPowerW, room.fits(i, from));
-    const wantedW = Math.ceil(missingWh / hours[from - first] / stepPowerW - 1e-6) * stepPowerW;
-    const powerW = Math.min(
-      Math.max(wantedW, minPowerW),
-      Math.floor(spareW / stepPowerW + 1e-9) * stepPowerW,
-    );
+  for (const run of byCost(program, i, off)) {
+    const k = run.from;
+    const wantedW = Math.ceil(missingWh / hours[k - first] / stepPowerW - 1e-6) * stepPowerW;
+    const spareW = Math.floor(Math.min(maxPowerW, room.fits(i, k)) / stepPowerW + 1e-9) * stepPowerW;
+    const powerW = Math.min(Math.max(wantedW, minPowerW), spareW);
     if (powerW <= 0 || powerW < minPowerW) continue;
-    plan[i][from] = powerW;
-    room.take(i, from, powerW);
-    missingWh -= powerW * hours[from - first];
+    const energyWh = Math.min(missingWh, powerW * hours[k - first]);
+    if (!peak.isWorth(i, energyWh, peak.excess(run, powerW))) continue;
+    give(plan, room, peak, i, run, powerW);
+    missingWh -= energyWh;
     if (missingWh <= SHORTFALL_DUST_WH) return;
+  }
+}
+
+function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, addedW: number): void {
+  peak.add(run, addedW);
+  for (let k = run.from; k < run.to; k++) {
+    plan[i][k] += addedW;
+    room.take(i, k, addedW);
   }
 }
 

@@ -20,8 +20,8 @@ export interface Pricing {
   change: number;
   /** Cost of a kW more of the demand charge's peak; 0 where there is none. */
   demand: number;
-  /** Whether a higher site peak costs anything. */
-  peakMatters: boolean;
+  /** Cost of a kW more at the site's planned peak; 0 where none is paid for or avoided. */
+  peak: number;
   /** Lowest penalty for a kWh not delivered: above the dearest way to deliver one. */
   unmet: number;
   /** For a kWh above the need, which the vehicle will not draw: gives back a little less than the least that it can have cost. */
@@ -79,7 +79,7 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     },
     change,
     demand,
-    peakMatters: demand > 0 || preference === "FLATTEST",
+    peak: preference === "FLATTEST" ? PEAK_PER_HOUR * (horizonMs / HOUR_MS) : demand,
     unmet: 2 * (highest - lowest + early + change) + peakPerKwh + 1,
     over: OVER - cheapest,
   };

@@ -54,8 +54,8 @@ const every = (minutes: number, ...values: number[]) => series(START_MS, minutes
 describe("energy, money and carbon", () => {
   // Slots of an hour from 8; a is there from 8:30 to 10:15, b from 8 to 11.
   const sessions = [
-    session({ arrivalMs: at(30), departureMs: at(135) }),
-    session({ sessionId: "b", evse: 1, departureMs: at(180) }),
+    session({ arrivalMs: at(30), departureMs: at(135), energyWh: 20_000 }),
+    session({ sessionId: "b", evse: 1, departureMs: at(180), energyWh: 20_000 }),
   ];
   const p = problem({
     site: siteOf({
@@ -77,6 +77,20 @@ describe("energy, money and carbon", () => {
   test("each kWh costs its slot's mean price, negative ones too", () => {
     expect(measures.energyCosts[0]).toBeCloseTo(5 * 0.2 + 6 * 0.4 - 1 * 0.1, 12);
     expect(measures.energyCosts[1]).toBeCloseTo(4.14 * 0.4 - 8 * 0.1, 12);
+  });
+
+  test("energy above the need is not drawn and costs nothing", () => {
+    const needs = sessions.map((one, i) => ({ ...one, energyWh: [8000, 4140][i] }));
+    const { allowedWh, energyCosts, carbonKg } = measuresOf(
+      { ...p, sessions: needs },
+      [10_000, 6000, 4000],
+      [0, 4140, 8000],
+    );
+    expect(Array.from(allowedWh)).toEqual([12_000, 12_140]);
+    // a has 5 kWh from the first hour and draws 3 of the 6 kWh of the second.
+    expect(energyCosts[0]).toBeCloseTo(5 * 0.2 + 3 * 0.4, 12);
+    expect(energyCosts[1]).toBeCloseTo(4.14 * 0.4, 12);
+    expect(carbonKg).toBeCloseTo((5 * 200 + (3 + 4.14) * 50) / 1000, 12);
   });
 
   test("carbon likewise, in kg", () => {
@@ -241,6 +255,8 @@ describe("against sums over every second", () => {
         for (let k = first; k < end; k++) powerW[k] = random.chance(0.7) ? random.real(0, 20_000) : 0;
         return powerW;
       });
+      // Needs that no plan reaches: what is allowed is drawn.
+      for (const one of p.sessions) one.energyWh = 1e9;
       const fast = measure(p, charging, plan);
       const slow = integrate(p, plan);
       const close = (a: number, b: number, what: string) => {
