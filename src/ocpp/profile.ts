@@ -11,7 +11,7 @@ const MAX_PERIODS_2X = 1024;
 const STEP_TOLERANCE = 1e-9;
 
 /** The limits that one session's charger takes: whole steps of its unit. */
-export interface LimitScale {
+interface LimitScale {
   /** Phases drawn from; undefined on DC. */
   numberPhases: number | undefined;
   /** Power of one step, W. */
@@ -25,7 +25,7 @@ export interface LimitScale {
 }
 
 /** The part of a slot that lies in a session's stay. */
-export interface StayPart {
+interface StayPart {
   slot: number;
   fromMs: number;
   toMs: number;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { ChargingProfile, PowerStep } from "../../src/domain/plan.ts";
 import type { Problem } from "../../src/domain/problem.ts";
 import { changeOf } from "../../src/ocpp/change.ts";
@@ -8,6 +8,9 @@ import { toPayload } from "../../src/ocpp/payload.ts";
 import { toProfile } from "../../src/ocpp/profile.ts";
 import { anyPlan, type Plan, plannedAt, uncompressed } from "./plans.ts";
 import { validatorFor } from "./schema.ts";
+
+// Thousands of random cases take a while on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const RUNS = { numRuns: 2000 };
 
