@@ -10,6 +10,9 @@ export const MIP_GAP = 1e-3;
 const POWER_TOLERANCE = 1e-6;
 // Rounds in which slots that are off may still start; afterwards they stay off, so that it ends.
 const OPEN_ROUNDS = 12;
+// Entries that a dive one by one may decide, and the rise of the objective that it takes for none.
+const MAX_PROBES = 200;
+const FREE = 1e-7;
 // Largest integer program that is tried, and how long it may search: nodes rather than seconds, so
 // that the same request gets the same answer.
 const MAX_BINARIES = 2500;
@@ -48,7 +51,8 @@ const OFF = 2;
  * where a vehicle can't be paused. Dives first: slots between 0 and their minimum are rounded to
  * on where limits and energy allow and to off elsewhere, and the program is solved again from
  * the last basis, until none is between. While that is further than MIP_GAP from the bound, it
- * dives again with another rounding, and last a mixed-integer program closes in. Undefined when time runs out before the dive ends.
+ * dives again with another rounding, then slot by slot, and last a mixed-integer program closes
+ * in. Undefined when time runs out before the dive ends.
  */
 export function refine(
   program: Program,
@@ -71,7 +75,11 @@ export function refine(
     if (best !== undefined && gapOf(best.objective, bound) <= MIP_GAP) return best;
     if (leftMs() <= 0) return best;
   }
-  return best === undefined ? undefined : search(part, entries, integerSolver, best, leftMs);
+  if (best === undefined) return undefined;
+  const probed = probe(program, part, entries, loaded, relaxed, best.objective, leftMs);
+  if (probed !== undefined) best = { ...probed, bound };
+  if (gapOf(best.objective, bound) <= MIP_GAP || leftMs() <= 0) return best;
+  return search(part, entries, integerSolver, best, leftMs);
 }
 
 /** (objective - bound) / |bound|; absolute where the bound is all but 0. */
@@ -248,15 +256,25 @@ class Decisions {
       this.#slack[this.#rows[n]] -= this.#factors[n] * minKw[e];
   }
 
-  /** Opens everything again in the loaded program. */
-  undo(): void {
-    const { column, extra, count } = this.#entries;
+  reopen(e: number): void {
+    const { column, extra, minKw, hours, session } = this.#entries;
     const { lower, upper } = this.#lp;
-    for (let e = 0; e < count; e++) {
-      if (this.state[e] === OPEN) continue;
-      this.#loaded.setBounds(column[e], lower[column[e]], upper[column[e]]);
-      if (extra[e] >= 0) this.#loaded.setBounds(extra[e], lower[extra[e]], upper[extra[e]]);
+    if (this.state[e] === ON) {
+      this.#energyLeft[session[e]] += minKw[e] * hours[e];
+      for (let n = this.#starts[e]; n < this.#starts[e + 1]; n++) {
+        this.#slack[this.#rows[n]] += this.#factors[n] * minKw[e];
+      }
     }
+    this.state[e] = OPEN;
+    this.#loaded.setBounds(column[e], lower[column[e]], upper[column[e]]);
+    if (extra[e] >= 0) this.#loaded.setBounds(extra[e], lower[extra[e]], upper[extra[e]]);
+  }
+
+  /** Leaves the loaded program as it was. */
+  undo(): void {
+    this.state.forEach((state, e) => {
+      if (state !== OPEN) this.reopen(e);
+    });
   }
 
   /** What one kWh in an entry costs at a solution's duals: its price and what it displaces. */
@@ -294,6 +312,69 @@ function dive(
   decisions.undo();
   if (solution.status !== "optimal" || !isWhole(entries, solution.primal)) return undefined;
   return { primal: solution.primal, objective: solution.objective };
+}
+
+/**
+ * Dives one entry at a time, the fullest first: solves with it on and with it off and goes on
+ * with the better. Undefined once it is no better than the best objective known, or too long.
+ */
+function probe(
+  program: Program,
+  part: Part,
+  entries: Entries,
+  loaded: LoadedProgram,
+  relaxed: Solution,
+  bestObjective: number,
+  leftMs: () => number,
+): { primal: Float64Array; objective: number } | undefined {
+  const decisions = new Decisions(program, part, entries, loaded);
+  const solve = () => loaded.solve({ timeLimitMs: leftMs() });
+  let solution = relaxed;
+  if (entries.blocks.length > 0) {
+    for (const i of entries.blocks) chooseBlock(program, entries, decisions, i, relaxed.duals);
+    solution = solve();
+  }
+  const goesOn = () => solution.status === "optimal" && solution.objective < bestObjective;
+  for (let step = 0; step < MAX_PROBES && goesOn(); step++) {
+    const e = fullest(entries, solution.primal);
+    if (e < 0) break;
+    let on: Solution | undefined;
+    if (decisions.canTurnOn(e)) {
+      decisions.turnOn(e);
+      on = solve();
+      // What costs nothing can't be beaten.
+      if (on.status === "optimal" && on.objective <= solution.objective + FREE) {
+        solution = on;
+        continue;
+      }
+      decisions.reopen(e);
+    }
+    decisions.turnOff(e);
+    const off = solve();
+    if (on?.status === "optimal" && on.objective < off.objective) {
+      decisions.reopen(e);
+      decisions.turnOn(e);
+      solution = on;
+    } else solution = off;
+  }
+  decisions.undo();
+  if (!goesOn() || !isWhole(entries, solution.primal)) return undefined;
+  return { primal: solution.primal, objective: solution.objective };
+}
+
+/** The entry in between that is nearest to its minimum; -1 where none is. */
+function fullest(entries: Entries, primal: Float64Array): number {
+  let best = -1;
+  let most = 0;
+  for (let e = 0; e < entries.count; e++) {
+    if (!isBetween(entries, primal, e)) continue;
+    const fill = powerOf(entries, primal, e) / entries.minKw[e];
+    if (fill > most) {
+      most = fill;
+      best = e;
+    }
+  }
+  return best;
 }
 
 /** Decides the entries of a solution that are on, and rounds those in between, largest first. */

@@ -191,8 +191,9 @@ export function spoil(request: OptimizeRequest, seed: number): OptimizeRequest {
       if (typeof node !== "object" || node === null || node instanceof Date) return;
       for (const key of Object.keys(node)) {
         // What decoding always fills in can't be missing.
-        if (key === "$case") continue;
-        places.push([node as Record<string, unknown>, key]);
+        const child = (node as Record<string, unknown>)[key];
+        const isAlwaysThere = key === "$case" || (Array.isArray(node) && typeof child === "object");
+        if (!isAlwaysThere) places.push([node as Record<string, unknown>, key]);
         visit((node as Record<string, unknown>)[key]);
       }
     };
