@@ -1,6 +1,7 @@
 import { HOUR_MS } from "../domain/charging.ts";
 import type { PowerPlan, ShortfallCause } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
+import { TIE_BREAKS } from "./pricing.ts";
 import type { Program } from "./program.ts";
 
 /** Energy below this, Wh, is dust of the arithmetic and no shortfall. */
@@ -20,7 +21,8 @@ export function shadowPrices(program: Program, duals: Float64Array): Float64Arra
     const worth = (Math.max(0, -duals[row]) * pricing.unit) / hours;
     prices[circuit][slot] += quantity === 0 ? worth : worth / 3;
   }
-  return prices;
+  // What only breaks ties is worth nothing.
+  return prices.map((ofCircuit) => ofCircuit.map((price) => (price < TIE_BREAKS * pricing.unit ? 0 : price)));
 }
 
 /** How far a plan got from the stages before it: energies in Wh that each leaves undelivered. */

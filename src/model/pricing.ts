@@ -8,6 +8,8 @@ const EARLY = 2e-4;
 const SECONDARY = 1e-3;
 const DEFAULT_CHANGE = 1e-3;
 const OVER = 2e-3;
+/** All weights that only break ties add up to less than this, in units of the mean price. */
+export const TIE_BREAKS = 5e-3;
 /** Cost of a kW of site peak over that of a kWh in the dearest segment, with FLATTEST. */
 export const PEAK_PER_HOUR = 2;
 

@@ -56,6 +56,13 @@ export async function relaxedOptimum(lp: Lp): Promise<number> {
   }
 }
 
+/** Optimum of a program given as text in CPLEX LP format. */
+export async function textOptimum(text: string): Promise<number> {
+  const solution = (await start()).solve(text, { output_flag: false });
+  if (solution.Status !== "Optimal") throw new Error(solution.Status);
+  return solution.ObjectiveValue;
+}
+
 function modelData(lp: Lp) {
   return {
     numCols: lp.columnCount,

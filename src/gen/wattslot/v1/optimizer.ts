@@ -161,9 +161,12 @@ export namespace SolverKind {
 export const PlanStatus = {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
-  /** OPTIMAL - Proved best within the gap. */
+  /**
+   * OPTIMAL - Proved to be within 0.1 % of the best, before it is rounded to the chargers' steps and merged
+   * to the periods that they take; SolveReport.gap tells what is left after that.
+   */
   OPTIMAL: 1,
-  /** FEASIBLE - Feasible, not proved best: out of time. */
+  /** FEASIBLE - Keeps every limit and is not proved best: the time or the effort for one request ran out. */
   FEASIBLE: 2,
   /** FALLBACK - The safe plan made without a solver. */
   FALLBACK: 3,
@@ -729,7 +732,10 @@ export interface SolveOptions {
    * of 5 %, at least 50 ms, holds beside it. Default 10 000.
    */
   timeLimitMs: number;
-  /** Which solver to use. Default: chosen by size. */
+  /**
+   * Which solver to use for the linear programs; integer programs are always HiGHS's. Default:
+   * chosen by size.
+   */
   solver: SolverKind;
 }
 
@@ -950,7 +956,11 @@ export interface SolveReport {
   columns: number;
   /** Size of the program: constraints. */
   rows: number;
-  /** Value of the plan as sent, in the tariff's currency. Absent where none was reckoned. */
+  /**
+   * Value of the plan as sent: its cost in the tariff's currency and the penalties for energy that
+   * is missing; with another preference than the lowest cost in units of that preference. Absent
+   * where none was reckoned.
+   */
   objective?:
     | number
     | undefined;
@@ -958,7 +968,10 @@ export interface SolveReport {
   bound?:
     | number
     | undefined;
-  /** (objective - bound) / |bound|. Absent where no bound is proved. */
+  /**
+   * (objective - bound) / |bound| of the plan as sent, which is dearer than the plan proved best by
+   * what whole steps and merged periods cost. Absent where no bound is proved.
+   */
   gap?:
     | number
     | undefined;
