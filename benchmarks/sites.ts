@@ -3,7 +3,7 @@ import { randomOf } from "./random.ts";
 
 const HOUR_MS = 3_600_000;
 const SLOT_MS = 900_000;
-export const START_MS = Date.UTC(2026, 10, 23, 6);
+const START_MS = Date.UTC(2026, 10, 23, 6);
 
 /**
  * A workplace and depot site of the given size over 96 slots of 15 minutes: most chargers

@@ -1,7 +1,7 @@
 import type { Charging } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { greedy } from "./domain/greedy.ts";
-import { measure } from "./domain/measure.ts";
+import { meanCircuitLoad, measure } from "./domain/measure.ts";
 import type {
   CircuitPlan,
   PlanStatus,
@@ -160,17 +160,11 @@ function circuitPlans(
   const { circuits, evses, nominalVoltageV } = problem.site;
   const starts = problem.slotStartsMs;
   const slotCount = starts.length - 1;
-  const powerW = circuits.map(({ baseLoadW, baseLoadA }) => {
-    const load = new Float64Array(slotCount);
-    for (let k = 0; k < slotCount; k++) {
-      if (baseLoadW !== undefined) load[k] += rangeOver(baseLoadW, starts[k], starts[k + 1]).mean;
-      else
-        for (const series of baseLoadA)
-          if (series !== undefined)
-            load[k] += rangeOver(series, starts[k], starts[k + 1]).mean * nominalVoltageV;
-    }
-    return load;
-  });
+  const powerW = circuits.map((circuit) =>
+    Float64Array.from({ length: slotCount }, (_, k) =>
+      meanCircuitLoad(circuit, nominalVoltageV, starts[k], starts[k + 1]),
+    ),
+  );
   for (const evse of evses) {
     if (evse.uncontrolledPowerW === undefined) continue;
     for (let k = 0; k < slotCount; k++) powerW[evse.circuit][k] += evse.uncontrolledPowerW;

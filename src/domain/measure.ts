@@ -1,7 +1,7 @@
 import type { Charging } from "./charging.ts";
 import { HOUR_MS, slotAt } from "./charging.ts";
 import type { PowerPlan } from "./plan.ts";
-import type { Problem } from "./problem.ts";
+import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver } from "./series.ts";
 import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
 
@@ -63,14 +63,25 @@ export function slotBaseLoad(problem: Problem): Float64Array {
 
 /** Mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
 export function meanBaseLoad(problem: Problem, fromMs: number, toMs: number): number {
+  const { circuits, evses, nominalVoltageV } = problem.site;
   let sumW = 0;
-  for (const { baseLoadW, baseLoadA } of problem.site.circuits) {
-    if (baseLoadW !== undefined) sumW += rangeOver(baseLoadW, fromMs, toMs).mean;
-    else
-      for (const series of baseLoadA)
-        if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * problem.site.nominalVoltageV;
+  for (const circuit of circuits) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
+  for (const { uncontrolledPowerW } of evses) sumW += uncontrolledPowerW ?? 0;
+  return sumW;
+}
+
+/** Mean base load that hangs on one circuit itself over a stretch of time, W. */
+export function meanCircuitLoad(
+  circuit: Circuit,
+  nominalVoltageV: number,
+  fromMs: number,
+  toMs: number,
+): number {
+  if (circuit.baseLoadW !== undefined) return rangeOver(circuit.baseLoadW, fromMs, toMs).mean;
+  let sumW = 0;
+  for (const series of circuit.baseLoadA) {
+    if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * nominalVoltageV;
   }
-  for (const { uncontrolledPowerW } of problem.site.evses) sumW += uncontrolledPowerW ?? 0;
   return sumW;
 }
 

@@ -1,11 +1,10 @@
 import { forPresence, meanBaseLoad } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
-import { rangeOver } from "../domain/series.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { FLAT_LAYERS } from "./demand.ts";
 import { FAIRNESS } from "./energy.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
-import type { Program } from "./program.ts";
+import { installedKw, type Program } from "./program.ts";
 
 /**
  * The program's objective at a plan, every auxiliary column at its best value: what the plan
@@ -23,7 +22,7 @@ export function evaluate(program: Program, plan: PowerPlan): number {
 function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
   const { problem, charging, pricing, energy } = program;
   const { first, end, hours } = charging.stays[i];
-  const { installed, arrivalMs, departureMs, priority } = problem.sessions[i];
+  const { priority } = problem.sessions[i];
   const starts = problem.slotStartsMs;
   let cost = 0;
   let energyKwh = 0;
@@ -31,11 +30,8 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
     const kw = plan[i][k] / 1000;
     energyKwh += kw * hours[k - first];
     cost += kw * hours[k - first] * pricing.slotCost(i, k);
-    if (installed === undefined) continue;
-    const from = Math.max(starts[k], arrivalMs);
-    const installedKw =
-      rangeOver(installed.powerW, from, Math.max(from + 1, Math.min(starts[k + 1], departureMs))).mean / 1000;
-    cost += Math.max(0, kw - installedKw) * hours[k - first] * pricing.change;
+    const before = installedKw(problem, i, k);
+    if (before !== undefined) cost += Math.max(0, kw - before) * hours[k - first] * pricing.change;
   }
   const unmetKwh = energy[i].energyKwh - energyKwh;
   if (unmetKwh <= 0) return cost - unmetKwh * pricing.over;

@@ -2,13 +2,12 @@ import type { Charging } from "../domain/charging.ts";
 import { slotBaseLoad } from "../domain/measure.ts";
 import type { Problem } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
-import { rangeOver } from "../domain/series.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
 import { addEnergyRows } from "./energy.ts";
 import { LpBuilder } from "./lp.ts";
 import { pricingOf } from "./pricing.ts";
-import type { Powers, Program } from "./program.ts";
+import { installedKw, type Powers, type Program } from "./program.ts";
 
 /**
  * Builds the program. `scarce`: whether some vehicle may end short; if not, unmet energy needs
@@ -47,8 +46,7 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
   const { problem, charging, pricing } = powers;
   const { first, end, hours } = charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
-  const { installed, energyWh, uninterruptible } = problem.sessions[i];
-  const starts = problem.slotStartsMs;
+  const { energyWh, uninterruptible } = problem.sessions[i];
   const maxKw = (energyWh > 0 ? maxPowerW : floorPowerW) / 1000;
   const floorKw = floorPowerW / 1000;
   // Within a block a vehicle must draw something, whatever its charger's minimum.
@@ -59,23 +57,17 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
     powers.minKw[n] = Math.min(minKw, maxKw);
     powers.maxKw[n] = maxKw;
     const cost = pricing.slotCost(i, k) * hours[k - first];
-    if (installed === undefined) {
+    const before = installedKw(problem, i, k);
+    if (before === undefined) {
       powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
       continue;
     }
-    const from = Math.max(starts[k], problem.sessions[i].arrivalMs);
-    const installedKw =
-      rangeOver(
-        installed.powerW,
-        from,
-        Math.max(from + 1, Math.min(starts[k + 1], problem.sessions[i].departureMs)),
-      ).mean / 1000;
     const changeCost = cost + pricing.change * hours[k - first];
-    if (installedKw >= maxKw) powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
-    else if (installedKw <= floorKw) powers.columns[n] = builder.addColumn(changeCost, floorKw, maxKw);
+    if (before >= maxKw) powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
+    else if (before <= floorKw) powers.columns[n] = builder.addColumn(changeCost, floorKw, maxKw);
     else {
-      powers.columns[n] = builder.addColumn(cost, floorKw, installedKw);
-      powers.extras[n] = builder.addColumn(changeCost, 0, maxKw - installedKw);
+      powers.columns[n] = builder.addColumn(cost, floorKw, before);
+      powers.extras[n] = builder.addColumn(changeCost, 0, maxKw - before);
     }
   }
 }

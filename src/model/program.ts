@@ -1,5 +1,6 @@
 import type { Charging } from "../domain/charging.ts";
 import type { Problem } from "../domain/problem.ts";
+import { rangeOver } from "../domain/series.ts";
 import type { CircuitRow } from "./circuits.ts";
 import type { Lp, LpBuilder } from "./lp.ts";
 import type { Pricing } from "./pricing.ts";
@@ -57,6 +58,15 @@ export interface DemandColumns {
 /** The layers of FLATTEST reach from 0 to this power, kW. */
 export interface FlatColumns {
   topKw: number;
+}
+
+/** Mean power, kW, that session i's installed plan has in its part of slot k; undefined without one. */
+export function installedKw(problem: Problem, i: number, k: number): number | undefined {
+  const { installed, arrivalMs, departureMs } = problem.sessions[i];
+  if (installed === undefined) return undefined;
+  const fromMs = Math.max(problem.slotStartsMs[k], arrivalMs);
+  const toMs = Math.min(problem.slotStartsMs[k + 1], departureMs);
+  return rangeOver(installed.powerW, fromMs, Math.max(fromMs + 1, toMs)).mean / 1000;
 }
 
 /** Power of entry n of a solution, kW. */

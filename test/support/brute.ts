@@ -105,7 +105,7 @@ export function lowestPowerW(problem: Problem, session: Session): number {
 }
 
 /** The lowest whole step, W, that is not below the lowest usable power. */
-export function leastToldPowerW(problem: Problem, session: Session): number {
+function leastToldPowerW(problem: Problem, session: Session): number {
   const { limitStep, rateUnit } = problem.site.evses[session.evse].ocpp;
   const perAmpereW = problem.site.nominalVoltageV * phasesOf(problem, session).length;
   const stepW = rateUnit === "A" ? limitStep * perAmpereW : limitStep;
