@@ -23,7 +23,6 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
   const { problem, charging, pricing, energy } = program;
   const { first, end, hours } = charging.stays[i];
   const { priority } = problem.sessions[i];
-  const starts = problem.slotStartsMs;
   let cost = 0;
   let energyKwh = 0;
   for (let k = first; k < end; k++) {
