@@ -12,6 +12,7 @@ import { formulate } from "../src/model/formulate.ts";
 import type { Lp } from "../src/model/lp.ts";
 import { createGlpk } from "../src/solve/glpk.ts";
 import { createHighs } from "../src/solve/highs.ts";
+import { highsModel } from "./bare.ts";
 import { smallRequest } from "./requests.ts";
 import { site } from "./sites.ts";
 
@@ -46,23 +47,7 @@ function bareSolvers(glpk: GLPK, highs: Highs) {
       return () => glpk.solve(program, { msglev: glpk.GLP_MSG_OFF }).result.z;
     },
     highs(lp: Lp): () => number {
-      const data = {
-        numCols: lp.columnCount,
-        numRows: lp.rowCount,
-        colCost: lp.cost,
-        colLower: lp.lower,
-        colUpper: lp.upper,
-        rowLower: lp.rowLower,
-        rowUpper: lp.rowUpper,
-        matrix: {
-          format: "csr" as const,
-          numRows: lp.rowCount,
-          numCols: lp.columnCount,
-          starts: lp.starts,
-          indices: lp.indices,
-          values: lp.values,
-        },
-      };
+      const data = highsModel(lp);
       return () => {
         const model = highs.createModel(data);
         model.options.set({ output_flag: false, presolve: "off" });

@@ -1,4 +1,5 @@
 import packaged, { type Highs } from "highs";
+import { highsModel } from "../../benchmarks/bare.ts";
 import type { Lp } from "../../src/model/lp.ts";
 import type { Program } from "../../src/model/program.ts";
 
@@ -30,7 +31,7 @@ export async function provenOptimum(program: Program, timeLimitS: number): Promi
     integrality[column] = semiContinuous as 2;
     colLower[column] = program.minKw[n];
   });
-  const model = highs.createModel({ ...modelData(lp), colLower, integrality });
+  const model = highs.createModel({ ...highsModel(lp), colLower, integrality });
   try {
     model.options.set({ output_flag: false, mip_rel_gap: 1e-5, time_limit: timeLimitS });
     model.run();
@@ -45,7 +46,7 @@ export async function provenOptimum(program: Program, timeLimitS: number): Promi
 /** Optimum of the relaxed program by HiGHS with its own defaults. */
 export async function relaxedOptimum(lp: Lp): Promise<number> {
   const highs = await start();
-  const model = highs.createModel(modelData(lp));
+  const model = highs.createModel(highsModel(lp));
   try {
     model.options.set({ output_flag: false });
     model.run();
@@ -61,24 +62,4 @@ export async function textOptimum(text: string): Promise<number> {
   const solution = (await start()).solve(text, { output_flag: false });
   if (solution.Status !== "Optimal") throw new Error(solution.Status);
   return solution.ObjectiveValue;
-}
-
-function modelData(lp: Lp) {
-  return {
-    numCols: lp.columnCount,
-    numRows: lp.rowCount,
-    colCost: lp.cost,
-    colLower: lp.lower,
-    colUpper: lp.upper,
-    rowLower: lp.rowLower,
-    rowUpper: lp.rowUpper,
-    matrix: {
-      format: "csr" as const,
-      numRows: lp.rowCount,
-      numCols: lp.columnCount,
-      starts: lp.starts,
-      indices: lp.indices,
-      values: lp.values,
-    },
-  };
 }
