@@ -1,6 +1,7 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
+import { Peak, type Run } from "./peak.ts";
 import type { Program } from "./program.ts";
 
 // A solver keeps bounds to 1e-7 kW: a power this close under its minimum or maximum, W, is meant to be there.
@@ -10,8 +11,8 @@ const ROOM_TOLERANCE_W = 1e-6;
 /**
  * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is
  * missing through the rounding, raised step by step in the cheapest slots that have room under
- * every limit: first in slots that are on and below the site's planned peak, then above it or in
- * slots that were off, where the energy is worth more than the peak.
+ * every limit: in slots that are on, then in slots that were off, both first below the site's
+ * planned peak, then above it where the energy is worth more than the peak.
  */
 export function extract(program: Program, solved: PowerPlan): PowerPlan {
   const { problem, charging } = program;
@@ -28,8 +29,10 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
   const peak = new Peak(program, solved, plan);
   charging.stays.forEach((stay, i) => {
     const slots = Array.from(stay.hours, (_, n) => ({ from: stay.first + n, to: stay.first + n + 1 }));
-    for (const mayPass of [false, true]) raise(program, plan, room, peak, i, slots, mayPass);
-    if (!problem.sessions[i].uninterruptible) start(program, plan, room, peak, i);
+    for (const mayPass of [false, true]) {
+      raise(program, plan, room, peak, i, slots, mayPass);
+      if (!problem.sessions[i].uninterruptible) start(program, plan, room, peak, i, mayPass);
+    }
   });
   return plan;
 }
@@ -58,12 +61,6 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
   return plan;
 }
 
-/** Slots from .. to - 1, of one power. */
-interface Run {
-  from: number;
-  to: number;
-}
-
 function roundDown(program: Program, i: number, powerW: number): number {
   const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = program.charging.ranges[i];
   if (powerW >= maxPowerW - SOLVER_TOLERANCE_W) return maxPowerW;
@@ -88,44 +85,10 @@ function trim(program: Program, plan: PowerPlan, room: Room): void {
   });
 }
 
-/** The highest power that the site is planned to draw, and what lies between it and each slot's. */
-class Peak {
-  readonly #program: Program;
-  readonly #belowW: Float64Array;
-
-  constructor(program: Program, solved: PowerPlan, plan: PowerPlan) {
-    const drawnW = (powers: PowerPlan) => {
-      const sum = program.baseW.slice();
-      for (const powerW of powers) for (let k = 0; k < sum.length; k++) sum[k] += powerW[k];
-      return sum;
-    };
-    this.#program = program;
-    const topW = drawnW(solved).reduce((a, b) => Math.max(a, b), 0);
-    this.#belowW = drawnW(plan).map((powerW) => Math.max(0, topW - powerW));
-  }
-
-  /** How far a power more in a run would pass the peak, W; 0 where a peak is free. */
-  excess({ from, to }: Run, addedW: number): number {
-    if (this.#program.pricing.peak === 0) return 0;
-    let excessW = 0;
-    for (let k = from; k < to; k++) excessW = Math.max(excessW, addedW - this.#belowW[k]);
-    return excessW;
-  }
-
-  /** Whether energy for session i is worth a peak that is higher by excessW. */
-  isWorth(i: number, energyWh: number, excessW: number): boolean {
-    const { pricing, problem } = this.#program;
-    return excessW * pricing.peak <= energyWh * pricing.unmet * problem.sessions[i].priority;
-  }
-
-  add({ from, to }: Run, addedW: number): void {
-    const excessW = this.excess({ from, to }, addedW);
-    for (let k = from; k < to; k++) this.#belowW[k] -= addedW;
-    if (excessW > 0) for (let k = 0; k < this.#belowW.length; k++) this.#belowW[k] += excessW;
-  }
-}
-
-/** Raises runs that are on, cheapest first, by whole steps until nothing is missing or no room is left. */
+/**
+ * Raises runs that are on by whole steps, cheapest first, until nothing is missing or no room is
+ * left. Above the peak in small portions, so that it rises no more than it must.
+ */
 function raise(
   program: Program,
   plan: PowerPlan,
@@ -137,48 +100,54 @@ function raise(
 ): void {
   const { first, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
-  let missingWh = missing(program, plan, i);
-  if (missingWh <= 0) return;
   const isOn = ({ from }: Run) =>
     plan[i][from] > 0 && plan[i][from] >= minPowerW && plan[i][from] < maxPowerW;
-  for (const run of byCost(program, i, runs.filter(isOn))) {
-    let spareW = maxPowerW - plan[i][run.from];
-    let runHours = 0;
-    for (let k = run.from; k < run.to; k++) {
-      spareW = Math.min(spareW, room.fits(i, k));
-      runHours += hours[k - first];
+  let missingWh = missing(program, plan, i);
+  for (let goesOn = true; goesOn && missingWh > 0; ) {
+    goesOn = false;
+    const on = byCost(program, peak, i, runs.filter(isOn), stepPowerW);
+    for (const run of on) {
+      let spareW = maxPowerW - plan[i][run.from];
+      let runHours = 0;
+      for (let k = run.from; k < run.to; k++) {
+        spareW = Math.min(spareW, room.fits(i, k));
+        runHours += hours[k - first];
+      }
+      const wanted = Math.ceil(missingWh / runHours / stepPowerW - 1e-6);
+      let steps = Math.min(
+        mayPass ? Math.ceil(wanted / on.length) : wanted,
+        Math.floor(spareW / stepPowerW + 1e-9),
+      );
+      const energyWh = Math.min(missingWh, steps * stepPowerW * runHours);
+      if (!(mayPass && peak.isWorth(i, run, steps * stepPowerW, energyWh))) {
+        steps = Math.min(steps, Math.floor(peak.fits(i, run) / stepPowerW + 1e-9));
+      }
+      if (steps <= 0) continue;
+      const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][run.from]);
+      give(plan, room, peak, i, run, addedW);
+      missingWh -= addedW * runHours;
+      if (missingWh <= 0) return;
+      goesOn = mayPass;
     }
-    const wanted = Math.ceil(missingWh / runHours / stepPowerW - 1e-6);
-    let steps = Math.min(wanted, Math.floor(spareW / stepPowerW + 1e-9));
-    const energyWh = Math.min(missingWh, steps * stepPowerW * runHours);
-    const excessW = peak.excess(run, steps * stepPowerW);
-    if (excessW > 0 && !(mayPass && peak.isWorth(i, energyWh, excessW))) {
-      steps -= Math.ceil(excessW / stepPowerW - 1e-9);
-    }
-    if (steps <= 0) continue;
-    const addedW = Math.min(steps * stepPowerW, maxPowerW - plan[i][run.from]);
-    give(plan, room, peak, i, run, addedW);
-    missingWh -= addedW * runHours;
-    if (missingWh <= 0) return;
   }
 }
 
 /** Turns slots on that were off, cheapest first, where what is missing has no room elsewhere. */
-function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number): void {
+function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number, mayPass: boolean): void {
   const { first, end, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
   let missingWh = missing(program, plan, i);
   if (missingWh <= SHORTFALL_DUST_WH || maxPowerW === 0) return;
   const off: Run[] = [];
   for (let k = first; k < end; k++) if (plan[i][k] === 0) off.push({ from: k, to: k + 1 });
-  for (const run of byCost(program, i, off)) {
+  for (const run of byCost(program, peak, i, off, Math.max(minPowerW, stepPowerW))) {
     const k = run.from;
     const wantedW = Math.ceil(missingWh / hours[k - first] / stepPowerW - 1e-6) * stepPowerW;
     const spareW = Math.floor(Math.min(maxPowerW, room.fits(i, k)) / stepPowerW + 1e-9) * stepPowerW;
     const powerW = Math.min(Math.max(wantedW, minPowerW), spareW);
     if (powerW <= 0 || powerW < minPowerW) continue;
     const energyWh = Math.min(missingWh, powerW * hours[k - first]);
-    if (!peak.isWorth(i, energyWh, peak.excess(run, powerW))) continue;
+    if (mayPass ? !peak.isWorth(i, run, powerW, energyWh) : peak.fits(i, run) < powerW) continue;
     give(plan, room, peak, i, run, powerW);
     missingWh -= energyWh;
     if (missingWh <= SHORTFALL_DUST_WH) return;
@@ -186,7 +155,7 @@ function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: num
 }
 
 function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, addedW: number): void {
-  peak.add(run, addedW);
+  peak.add(i, run, addedW);
   for (let k = run.from; k < run.to; k++) {
     plan[i][k] += addedW;
     room.take(i, k, addedW);
@@ -198,8 +167,11 @@ function missing(program: Program, plan: PowerPlan, i: number): number {
   return hours.reduce((wh, h, n) => wh - h * plan[i][first + n], program.problem.sessions[i].energyWh);
 }
 
-function byCost(program: Program, i: number, runs: Run[]): Run[] {
-  return runs.sort(
-    (a, b) => program.pricing.slotCost(i, a.from) - program.pricing.slotCost(i, b.from) || a.from - b.from,
-  );
+/** Sorts runs by what a kWh costs in them, the rise of the peak by a power more included. */
+function byCost(program: Program, peak: Peak, i: number, runs: Run[], addedW: number): Run[] {
+  const { first, hours } = program.charging.stays[i];
+  const cost = (run: Run) =>
+    program.pricing.slotCost(i, run.from) + peak.costOf(i, run, addedW) / (addedW * hours[run.from - first]);
+  const costs = new Map(runs.map((run) => [run, cost(run)]));
+  return runs.sort((a, b) => (costs.get(a) ?? 0) - (costs.get(b) ?? 0) || a.from - b.from);
 }
