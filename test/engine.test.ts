@@ -72,6 +72,19 @@ describe("a plan", () => {
     expect(sessionPlans[0].completeMs).toBe(START_MS + Math.ceil((3600 * 9999.5) / 10_005) * 1000);
   });
 
+  it("plans with what whole steps leave of a limit", () => {
+    // 10 kW carry 14 A, 9.66 kW. Two full hours would miss 0.68 kWh and cost a third at the minimum
+    // of 4.14 kW on top; knowing that, the second one gives way for it.
+    const one = depot([{ energyWh: 20_000 }], {
+      circuits: [circuit({ maxPowerW: 10_000 })],
+      evses: [evse({ stationId: "CS0" }, { limitStep: 1 })],
+      tariff: tariff({ prices: [0.1, 0.2, 0.8, 0.9] }),
+    });
+    expect([...plan(one).sessionPlans[0].powerW]).toEqual(
+      [9660, 6210, 4140, 0].map((w) => expect.closeTo(w, 6)),
+    );
+  });
+
   it("charges a small need at the minimum instead of not at all", () => {
     const { sessionPlans } = plan(depot([{ energyWh: 500 }]));
     expect([...sessionPlans[0].powerW].filter((w) => w > 0)).toEqual([expect.closeTo(4140, 6)]);

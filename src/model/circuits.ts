@@ -13,7 +13,8 @@ export interface CircuitRow {
 /**
  * Limits of every circuit and slot. Currents are written as the power that they are at nominal
  * voltage, so that all coefficients are 1, 1/2 or 1/3. Where all vehicles draw evenly from three
- * phases one row does for the power and the currents. A row that can't bind is not written.
+ * phases one row does for the power and the currents. A row that can't bind is not written. What
+ * of a limit no sum of whole steps can reach is left out.
  */
 export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): CircuitRow[] {
   const { problem, charging, offsets, maxKw } = powers;
@@ -39,7 +40,11 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
       if (share(i) > 0 && maxKw[entry(i)] > 0) addPowerEntry(powers, builder, entry(i), share(i));
     }
     // What chargers that reject 0 draw anyway can't be planned away.
-    const row = builder.endRow(Number.NEGATIVE_INFINITY, Math.max(limitKw, floorKw));
+    const usableKw = inWholeSteps(
+      limitKw,
+      sessions.map((i) => (share(i) * charging.ranges[i].stepPowerW) / 1000),
+    );
+    const row = builder.endRow(Number.NEGATIVE_INFINITY, Math.max(usableKw, floorKw));
     rows.push({ row, circuit, slot, quantity });
   };
 
@@ -65,4 +70,11 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
     }
   }
   return rows;
+}
+
+/** The highest sum of powers in whole steps within a limit, where all steps are multiples of the smallest. */
+function inWholeSteps(limitKw: number, stepsKw: number[]): number {
+  const stepKw = Math.min(...stepsKw.filter((step) => step > 0));
+  const areMultiples = stepsKw.every((step) => Math.abs(step / stepKw - Math.round(step / stepKw)) < 1e-9);
+  return areMultiples ? Math.floor(limitKw / stepKw + 1e-9) * stepKw : limitKw;
 }
