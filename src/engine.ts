@@ -20,8 +20,8 @@ import type { Solver } from "./solve/solver.ts";
 const PACK_COLUMNS = 1000;
 /** Columns from which HiGHS is faster than GLPK, loading and re-solving included (`npm run bench`). */
 const HIGHS_COLUMNS = 100;
-/** Columns from which the safe plan is handed over before the solve, in case the thread must be ended. */
-const LONG_SOLVE_COLUMNS = 10_000;
+/** Vehicle-slots from which the safe plan is handed over first, in case the thread must be ended. */
+const LONG_SOLVE_SLOTS = 10_000;
 
 /** The solvers of one thread. */
 export interface Solvers {
@@ -39,7 +39,7 @@ export interface Planned {
  * Plans one site, in the order of the stages: formulate, solve, refine to 0 or the minimum,
  * extract in whole steps, then the answer, whose payloads are read back and checked. `leftMs`
  * tells the time that is left; pieces of the program that are not solved in it take the safe
- * plan. `onSafePlan` gets the finished safe plan before a solve that may take long.
+ * plan. `onSafePlan` gets the finished safe plan before work that may take long.
  */
 export function planSite(
   problem: Problem,
@@ -49,8 +49,9 @@ export function planSite(
 ): Planned {
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
+  const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
+  if (vehicleSlots > LONG_SOLVE_SLOTS) onSafePlan?.(safePlan(problem, charging, safe, []));
   const program = formulate(problem, charging, isScarce(problem, charging, safe));
-  if (program.lp.columnCount > LONG_SOLVE_COLUMNS) onSafePlan?.(safePlan(problem, charging, safe, []));
 
   const startedMs = leftMs();
   const parts = split(program.lp, PACK_COLUMNS);
@@ -280,17 +281,18 @@ export function createEngine(options: EngineOptions): Engine {
           if (code === "INTERNAL") options.onFault("planning failed; the safe plan goes out", error);
         }
       }
-      signal?.throwIfAborted();
+      if (signal?.aborted)
+        throw new WattslotError("CANCELLED", "the caller gave up", { cause: signal.reason });
       return accept(safe ?? planSafely(problem));
     },
     close: () => pool.close(),
   };
 }
 
-/** Time to set aside for the safe plan, ms, by the size of the problem (a few times what it takes). */
+/** Time to set aside for the safe plan, ms, by the size of the problem: twice what it takes the first time. */
 function safePlanMs(problem: Problem): number {
   const slotMs = problem.slotStartsMs[1] - problem.slotStartsMs[0];
   let cells = problem.slotStartsMs.length * problem.site.circuits.length;
   for (const { arrivalMs, departureMs } of problem.sessions) cells += (departureMs - arrivalMs) / slotMs + 1;
-  return 10 + cells / 500;
+  return 10 + cells / 200;
 }

@@ -262,6 +262,27 @@ describe("what is reported of the solve", () => {
 });
 
 describe("out of time", () => {
+  it("hands the safe plan of a large site over before the solve, and none of a small one", () => {
+    const vehicles = (count: number) =>
+      depot(
+        Array.from({ length: count }, () => ({ energyWh: 20_000 })),
+        { circuits: [circuit({ maxPowerW: 50_000 })] },
+        101,
+      );
+    const safe: SitePlan[] = [];
+    for (const count of [99, 100]) {
+      planSite(
+        vehicles(count),
+        solvers,
+        () => 0,
+        ({ plan }) => safe.push(plan),
+      );
+    }
+    expect(safe.map(({ status, sessionPlans }) => [status, sessionPlans.length])).toEqual([
+      ["FALLBACK", 100],
+    ]);
+  });
+
   it("is the safe plan when there is no time to solve", () => {
     const one = randomProblem(5, { vehicles: [6, 12], hours: 12 });
     const { plan, excesses } = planSite(one, solvers, () => 0);
@@ -344,6 +365,11 @@ describe("the engine", () => {
     abort.abort();
     await expect(pending).rejects.toMatchObject({ code: "CANCELLED" });
     expect((await engine.optimise(problem())).status).toBe("OPTIMAL");
+  });
+
+  it("has cancelled also what no thread was asked for", async () => {
+    const late = engine.optimise(problem(), { signal: AbortSignal.abort(), deadlineMs: Date.now() - 1 });
+    await expect(late).rejects.toMatchObject({ name: "WattslotError", code: "CANCELLED" });
   });
 
   it("survives a thread that breaks, hangs or can't start: the safe plan goes out", async () => {
