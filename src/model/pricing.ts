@@ -49,7 +49,8 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     const secondary = meanPrice > 0 ? (SECONDARY * money[k]) / meanPrice : 0;
     if (preference === "LOWEST_COST") costs[k] = money[k] / unit;
     else if (preference === "LOWEST_CARBON") costs[k] = carbon[k] / (meanSize(carbon) || 1) + secondary;
-    else if (preference === "EARLIEST") costs[k] = (starts[k] - starts[0]) / horizonMs + secondary;
+    // No price here: time orders all slots, and in a long plan by less than a price would count.
+    else if (preference === "EARLIEST") costs[k] = (starts[k] - starts[0]) / horizonMs;
     else costs[k] = secondary;
   }
   const early = preference === "EARLIEST" ? 0 : EARLY;

@@ -217,6 +217,19 @@ describe("the linear program", () => {
     expect(of("FLATTEST")).toEqual([2.5, 2.5, 2.5, 2.5]);
   });
 
+  it("is done as early as it can be in a long plan too, whatever that costs", () => {
+    // A month of 5-minute slots; the first three hours cost four times what the rest does.
+    const prices = Array.from({ length: 24 * 31 }, (_, h) => (h < 3 ? 0.4 : 0.1));
+    const month = hourly([{ energyWh: 20_000 }], { tariff: tariff({ prices }) }, 24 * 31);
+    const { powers } = solve({
+      ...month,
+      slotStartsMs: slotsOf(START_MS, START_MS + 31 * 24 * HOUR, HOUR / 12),
+      preference: "EARLIEST",
+    });
+    // 10 kW for two hours.
+    expect(powers[0].slice(0, 25).map((kw) => Math.round(kw))).toEqual([...Array(24).fill(10), 0]);
+  });
+
   it("levels the whole site, base load included, where the flattest is preferred", () => {
     const circuits = [circuit({ baseLoadW: series(START_MS, HOUR, [4000, 1000, 0, 3000]) })];
     const { powers } = solve({ ...hourly([{ energyWh: 8000 }], { circuits }), preference: "FLATTEST" });
