@@ -1,11 +1,12 @@
+import { HOUR_MS } from "../domain/charging.ts";
 import { forPresence, meanBaseLoad } from "../domain/measure.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import type { LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
-import { addPowerEntry, type DemandColumns, type FlatColumns, type Powers } from "./program.ts";
+import { addPowerEntry, type DemandColumns, type FlatColumns, type Layer, type Powers } from "./program.ts";
 
-/** Layers that the load is cut into. */
-export const FLAT_LAYERS = 8;
+/** Layers below the level that the needs force. */
+const FLAT_LAYERS = 12;
 
 /** The demand charge: one peak, at least the mean import of every demand window and the peak already seen, whose excess costs. */
 export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColumns | undefined {
@@ -34,8 +35,8 @@ export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColum
 
 /**
  * The flattest load: the site's mean import in each slot is cut into layers that cost more the
- * higher they lie (the square of the load, from outside in steps), and the highest import of all
- * costs on top, so that the peak is least first and the rest is level below it.
+ * higher they lie (the square of the load, in steps), and the highest import of all costs on top,
+ * so that the peak is least first and the rest is level below it, to within a layer.
  */
 export function addFlatness(powers: Powers, builder: LpBuilder): FlatColumns | undefined {
   const { problem, charging, baseW } = powers;
@@ -48,6 +49,7 @@ export function addFlatness(powers: Powers, builder: LpBuilder): FlatColumns | u
   );
   const topKw = mostKw.reduce((a, b) => Math.max(a, b), 0);
   if (topKw === 0) return undefined;
+  const layers = layersUpTo(powers, topKw);
   const peak = builder.addColumn(PEAK_PER_HOUR * horizonHours(problem), 0, topKw);
   for (let k = 0; k < charging.present.length; k++) {
     if (charging.present[k].length === 0) continue;
@@ -62,15 +64,58 @@ export function addFlatness(powers: Powers, builder: LpBuilder): FlatColumns | u
     enter();
     builder.addEntry(peak, -1);
     builder.endRow(Number.NEGATIVE_INFINITY, -baseKw);
-    const layers: number[] = [];
-    for (let s = 0; s < FLAT_LAYERS; s++) {
-      const floorKw = (topKw * s) / FLAT_LAYERS;
-      const room = Math.max(0, (topKw * (s + 1)) / FLAT_LAYERS - Math.max(floorKw, baseKw));
-      layers.push(builder.addColumn(((2 * s + 1) / FLAT_LAYERS) * hours, 0, room));
+    const columns: number[] = [];
+    for (const { fromKw, toKw, price } of layers) {
+      const roomKw = toKw - Math.max(fromKw, baseKw);
+      if (roomKw > 0) columns.push(builder.addColumn(price * hours, 0, roomKw));
     }
     enter();
-    for (const layer of layers) builder.addEntry(layer, -1);
+    for (const column of columns) builder.addEntry(column, -1);
     builder.endRow(0, 0);
   }
-  return { topKw };
+  return { layers };
+}
+
+/** Equal layers from the lowest base load to the level that the needs force, and one for what limits force above. */
+function layersUpTo(powers: Powers, topKw: number): Layer[] {
+  const lowKw = powers.baseW.reduce((least, baseW) => Math.min(least, baseW / 1000), topKw);
+  const levelKw = Math.max(lowKw, Math.min(topKw, forcedLevelKw(powers)));
+  const kwOf = (layer: number) => lowKw + ((levelKw - lowKw) * layer) / FLAT_LAYERS;
+  const layers = Array.from({ length: FLAT_LAYERS }, (_, s) => ({
+    fromKw: kwOf(s),
+    toKw: kwOf(s + 1),
+    price: (2 * s + 1) / FLAT_LAYERS,
+  }));
+  return [...layers, { fromKw: levelKw, toKw: topKw, price: 2 }];
+}
+
+/**
+ * The highest mean import that some stretch of time can't do without: its base load and the needs
+ * of all who come and leave within it. Without limits the flattest load goes no higher (Yao,
+ * Demers and Shenker 1995, "A scheduling model for reduced CPU energy": the critical interval).
+ */
+function forcedLevelKw(powers: Powers): number {
+  const { problem, charging, baseW, offsets, hours, maxKw } = powers;
+  const starts = problem.slotStartsMs;
+  const baseKwh = new Float64Array(starts.length);
+  for (let k = 0; k < baseW.length; k++) {
+    baseKwh[k + 1] = baseKwh[k] + ((baseW[k] / 1000) * (starts[k + 1] - starts[k])) / HOUR_MS;
+  }
+  const needs = problem.sessions.map(({ energyWh }, i) => {
+    let mostKwh = 0;
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) mostKwh += hours[n] * maxKw[n];
+    return { ...charging.stays[i], energyKwh: Math.min(energyWh / 1000, mostKwh) };
+  });
+  needs.sort((a, b) => a.end - b.end);
+  let levelKw = 0;
+  for (const first of new Set(needs.map((need) => need.first))) {
+    let energyKwh = 0;
+    for (const need of needs) {
+      if (need.first < first) continue;
+      energyKwh += need.energyKwh;
+      const stretchKwh = energyKwh + baseKwh[need.end] - baseKwh[first];
+      levelKw = Math.max(levelKw, stretchKwh / ((starts[need.end] - starts[first]) / HOUR_MS));
+    }
+  }
+  return levelKw;
 }

@@ -1,7 +1,6 @@
 import { forPresence, meanBaseLoad } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { demandWindows } from "../domain/tariff.ts";
-import { FLAT_LAYERS } from "./demand.ts";
 import { FAIRNESS } from "./energy.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
@@ -73,10 +72,8 @@ function flatTerm(program: Program, plan: PowerPlan): number {
       kw += ((plan[i][k] / 1000) * charging.stays[i].hours[k - charging.stays[i].first]) / slotHours;
     }
     peakKw = Math.max(peakKw, kw);
-    for (let s = 0; s < FLAT_LAYERS; s++) {
-      const from = Math.max(baseKw, (flat.topKw * s) / FLAT_LAYERS);
-      const to = (flat.topKw * (s + 1)) / FLAT_LAYERS;
-      cost += Math.max(0, Math.min(kw, to) - from) * ((2 * s + 1) / FLAT_LAYERS) * slotHours;
+    for (const { fromKw, toKw, price } of flat.layers) {
+      cost += Math.max(0, Math.min(kw, toKw) - Math.max(baseKw, fromKw)) * price * slotHours;
     }
   }
   return cost + peakKw * PEAK_PER_HOUR * horizonHours(problem);

@@ -55,9 +55,16 @@ export interface DemandColumns {
   leastKw: number;
 }
 
-/** The layers of FLATTEST reach from 0 to this power, kW. */
+/** The layers that FLATTEST cuts the site's import into. */
 export interface FlatColumns {
-  topKw: number;
+  layers: Layer[];
+}
+
+/** A range of import, kW, and what a kWh in it costs. */
+export interface Layer {
+  fromKw: number;
+  toKw: number;
+  price: number;
 }
 
 /** Mean power, kW, that session i's installed plan has in its part of slot k; undefined without one. */

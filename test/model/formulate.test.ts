@@ -237,6 +237,18 @@ describe("the linear program", () => {
     expect(powers[0].map((kw) => Math.round(kw * 1e4) / 1e4)).toEqual([0, 3, 4, 1]);
   });
 
+  it("is level below a peak that nothing can lower", () => {
+    // 16 kWh beside a base load of 1 kW, 8 kW in the third hour: 23 kWh over seven hours are 3.29 kW.
+    // A layer is a twelfth of what lies between 1 kW and (16 + 15) / 8 kW.
+    const baseW = [1000, 1000, 8000, 1000, 1000, 1000, 1000, 1000];
+    const circuits = [circuit({ baseLoadW: series(START_MS, HOUR, baseW) })];
+    const one = hourly([{ energyWh: 8000 }, { energyWh: 8000 }], { circuits }, 8);
+    const { powers } = solve({ ...one, preference: "FLATTEST" });
+    const importKw = baseW.map((w, k) => w / 1000 + powers[0][k] + powers[1][k]);
+    expect(importKw[2]).toBeCloseTo(8, 6);
+    for (const kw of importKw.toSpliced(2, 1)) expect(Math.abs(kw - 23 / 7)).toBeLessThan(2.875 / 12);
+  });
+
   it("prices carbon into the cost", () => {
     const prices = {
       tariff: tariff({ prices: [0.1, 0.15], carbonGPerKwh: series(START_MS, HOUR, [800, 100]) }),
