@@ -111,7 +111,7 @@ function forcedLevelKw(powers: Powers): number {
   for (const first of new Set(needs.map((need) => need.first))) {
     let energyKwh = 0;
     for (const need of needs) {
-      if (need.first < first) continue;
+      if (need.first < first || need.end === first) continue;
       energyKwh += need.energyKwh;
       const stretchKwh = energyKwh + baseKwh[need.end] - baseKwh[first];
       levelKw = Math.max(levelKw, stretchKwh / ((starts[need.end] - starts[first]) / HOUR_MS));

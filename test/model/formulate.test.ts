@@ -249,6 +249,12 @@ describe("the linear program", () => {
     for (const kw of importKw.toSpliced(2, 1)) expect(Math.abs(kw - 23 / 7)).toBeLessThan(2.875 / 12);
   });
 
+  it("levels the load also where a vehicle comes only after the plan", () => {
+    const late = { arrivalMs: START_MS + 5 * HOUR, departureMs: START_MS + 6 * HOUR };
+    const { powers } = solve({ ...hourly([{ energyWh: 8000 }, late]), preference: "FLATTEST" });
+    expect(powers.map((kw) => kw.map((one) => Math.round(one * 1e4) / 1e4))).toEqual([[2, 2, 2, 2], []]);
+  });
+
   it("prices carbon into the cost", () => {
     const prices = {
       tariff: tariff({ prices: [0.1, 0.15], carbonGPerKwh: series(START_MS, HOUR, [800, 100]) }),
