@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { randomOf } from "../benchmarks/random.ts";
 import { check } from "../src/domain/check.ts";
 import type { SitePlan } from "../src/domain/plan.ts";
 import type { Problem } from "../src/domain/problem.ts";
@@ -83,6 +84,34 @@ describe("a plan", () => {
     expect([...plan(one).sessionPlans[0].powerW]).toEqual(
       [9660, 6210, 4140, 0].map((w) => expect.closeTo(w, 6)),
     );
+  });
+
+  it("loses nothing to whole steps where stays are whole slots, and so keeps to itself", () => {
+    for (const seed of [0, 1, 2]) {
+      const random = randomOf(seed);
+      const prices = Array.from({ length: 16 }, () => random.real(0.1, 0.4));
+      const vehicles = Array.from({ length: 12 }, () => {
+        const arrivalMs = START_MS + random.int(-2, 8) * HOUR;
+        const departureMs = Math.max(START_MS, arrivalMs) + random.int(4, 8) * HOUR;
+        return { arrivalMs, departureMs, energyWh: random.real(5000, 30_000) };
+      });
+      const over = { circuits: [circuit({ maxPowerW: 40_000 })], tariff: tariff({ prices }) };
+      const one = {
+        ...depot(vehicles, over, 16),
+        slotStartsMs: slotsOf(START_MS, START_MS + 16 * HOUR, HOUR / 4),
+      };
+      const first = plan(one);
+      expect(first.solve.gap, `seed ${seed}`).toBeLessThan(1e-3);
+      const sessions = one.sessions.map((session, i) => ({
+        ...session,
+        installed: {
+          powerW: series(START_MS, HOUR / 4, [...first.sessionPlans[i].powerW]),
+          chargingProfileId: i,
+        },
+      }));
+      const again = plan({ ...one, sessions });
+      expect(again.summary.changedEnergyWh, `seed ${seed}`).toBeCloseTo(0, 6);
+    }
   });
 
   it("charges a small need at the minimum instead of not at all", () => {

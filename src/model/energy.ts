@@ -7,20 +7,28 @@ import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
  */
 export const FAIRNESS = [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9];
 
-/** Balances each session's energy: hours x power + unmet - over = need, the need capped by what the stay allows. */
+/**
+ * Balances each session's energy: hours x power + unmet - over = need. The need is taken up to
+ * what whole steps in full slots deliver, because together with limits in whole steps that makes
+ * for optima in whole steps; and it is capped by what the stay allows.
+ */
 export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolean): EnergyColumns[] {
   const { problem, charging, pricing, offsets, hours, maxKw, minKw } = powers;
   const leastPriority = Math.min(...problem.sessions.map((session) => session.priority));
   return problem.sessions.map((session, i) => {
     let mostKwh = 0;
+    let longestHours = 0;
     let minimumKwh = 0;
     let floorKwh = 0;
     for (let n = offsets[i]; n < offsets[i + 1]; n++) {
       mostKwh += hours[n] * maxKw[n];
+      longestHours = Math.max(longestHours, hours[n]);
       minimumKwh = Math.max(minimumKwh, hours[n] * minKw[n]);
       floorKwh += (hours[n] * charging.ranges[i].floorPowerW) / 1000;
     }
-    const energyKwh = Math.min(session.energyWh / 1000, mostKwh);
+    const unitWh = charging.ranges[i].stepPowerW * longestHours;
+    const units = unitWh > 0 ? Math.ceil(session.energyWh / unitWh - 1e-6) : 0;
+    const energyKwh = Math.min((units * unitWh) / 1000, mostKwh);
     const weight = (pricing.unmet * session.priority) / leastPriority;
     const factors = scarce ? FAIRNESS : FAIRNESS.slice(-1);
     const unmet = builder.columnCount;

@@ -136,7 +136,9 @@ function raise(
 function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number, mayPass: boolean): void {
   const { first, end, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
-  let missingWh = missing(program, plan, i);
+  // What is asked for only to have whole steps is not worth a slot.
+  const spareWh = program.energy[i].energyKwh * 1000 - program.problem.sessions[i].energyWh;
+  let missingWh = missing(program, plan, i) - Math.max(0, spareWh);
   if (missingWh <= SHORTFALL_DUST_WH || maxPowerW === 0) return;
   const off: Run[] = [];
   for (let k = first; k < end; k++) if (plan[i][k] === 0) off.push({ from: k, to: k + 1 });
@@ -162,9 +164,10 @@ function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, adde
   }
 }
 
+/** Energy, Wh, that a plan leaves open of a session's need as the program has it. */
 function missing(program: Program, plan: PowerPlan, i: number): number {
   const { first, hours } = program.charging.stays[i];
-  return hours.reduce((wh, h, n) => wh - h * plan[i][first + n], program.problem.sessions[i].energyWh);
+  return hours.reduce((wh, h, n) => wh - h * plan[i][first + n], program.energy[i].energyKwh * 1000);
 }
 
 /** Sorts runs by what a kWh costs in them, the rise of the peak by a power more included. */

@@ -40,7 +40,7 @@ export interface Program extends Powers {
 
 /** What a session's energy row adds to its powers: sum of hours x power + unmet - over = energyKwh. */
 export interface EnergyColumns {
-  /** The need, capped by what the stay physically allows. */
+  /** The need in whole steps, capped by what the stay physically allows. */
   energyKwh: number;
   /** First unmet segment and their number, each the same share of the energy. */
   unmet: number;
