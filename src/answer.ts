@@ -23,6 +23,8 @@ import { toProfile } from "./ocpp/profile.ts";
 /** A plan and what is known of how it came about. */
 export interface Candidate {
   power: PowerPlan;
+  /** The same before it was merged to the periods that the chargers take. */
+  unmerged: PowerPlan;
   status: PlanStatus;
   /** Energy that each session misses in the relaxed optimum, Wh; undefined where there is none. */
   relaxedShortWh: Float64Array | undefined;
@@ -83,7 +85,7 @@ export function answer(
       shortfallWh,
       shortfallCauses: shortfallCauses(problem, i, charging.ranges[i].maxPowerW, {
         sentWh: shortfallWh,
-        plannedWh: session.energyWh - deliveredWh(charging, candidate.power, i),
+        plannedWh: session.energyWh - deliveredWh(charging, candidate.unmerged, i),
         relaxedWh: candidate.relaxedShortWh?.[i],
       }),
       completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
@@ -115,7 +117,7 @@ export function answer(
       uncontrolledPeakW: asap.peakImportW,
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
     },
-    notices: [...problem.notices, ...limitNotices(problem, room)],
+    notices: [...problem.notices, ...limitNotices(problem, charging, room)],
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses };
@@ -204,10 +206,30 @@ function changedEnergyWh(problem: Problem, charging: Charging, plan: PowerPlan):
   return changedWh;
 }
 
-function limitNotices(problem: Problem, room: Room): Notice[] {
-  return room.overloaded.map((c) => ({
+function limitNotices(problem: Problem, charging: Charging, room: Room): Notice[] {
+  const { circuits, evses } = problem.site;
+  const notices = room.overloaded.map((c) => ({
     code: "BASE_LOAD_OVER_LIMIT",
     field: "site.circuits",
-    message: `circuit ${problem.site.circuits[c].circuitId}: the base load is over a limit in some slot; no vehicle charges there then`,
+    message: `circuit ${circuits[c].circuitId}: the base load is over a limit in some slot; no vehicle charges there then`,
   }));
+  const held = problem.sessions.findIndex((_, i) => {
+    const { first, end } = charging.stays[i];
+    for (let k = first; k < end; k++) room.take(i, k, charging.ranges[i].floorPowerW);
+    return Array.from({ length: end - first }, (_, n) => room.overdraft(i, first + n)).some(
+      (overW) => overW > 1e-3,
+    );
+  });
+  if (held < 0) return notices;
+  const { sessionId, evse } = problem.sessions[held];
+  return [
+    ...notices,
+    {
+      code: "MINIMUM_OVER_LIMIT",
+      field: `sessions[${held}]`,
+      message:
+        `station ${evses[evse].stationId} rejects a limit of 0: the minimum of session ${sessionId}, with those of ` +
+        "other vehicles at such stations, is over the limit of a circuit, and no profile can lower it",
+    },
+  ];
 }

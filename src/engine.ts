@@ -87,8 +87,12 @@ export function planSite(
   const solveMs = startedMs - leftMs();
 
   const isComplete = solved === parts.length;
+  const extracted = extract(program, powersOf(program, primal, safe));
+  // A relaxation that there was no time to refine can be worth less than the safe plan.
+  const unmerged = isProved || evaluate(program, extracted) <= evaluate(program, safe) ? extracted : safe;
   const candidate: Candidate = {
-    power: withinPeriods(program, extract(program, powersOf(program, primal, safe))),
+    power: withinPeriods(program, unmerged),
+    unmerged,
     status: isProved ? "OPTIMAL" : "FEASIBLE",
     relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
     shadowPrices: shadowPrices(program, duals),
@@ -127,8 +131,16 @@ function safePlan(problem: Problem, charging: Charging, safe: PowerPlan, faults:
 
 function fallback(power: PowerPlan): Candidate {
   const status: PlanStatus = "FALLBACK";
-  const report = { solver: "NONE" as const, solveMs: 0, columns: 0, rows: 0, objective: 0, bound: 0, gap: 0 };
-  return { power, status, relaxedShortWh: undefined, shadowPrices: undefined, report: () => report };
+  const unknown = { objective: Number.NaN, bound: Number.NaN, gap: Number.NaN };
+  const report = { solver: "NONE" as const, solveMs: 0, columns: 0, rows: 0, ...unknown };
+  return {
+    power,
+    unmerged: power,
+    status,
+    relaxedShortWh: undefined,
+    shadowPrices: undefined,
+    report: () => report,
+  };
 }
 
 interface PartOutcome {
@@ -156,8 +168,11 @@ function solvePart(
     const relaxed = loaded.solve({ timeLimitMs: leftMs() });
     if (relaxed.status !== "optimal") return undefined;
     const refined = refine(program, part, integerSolver, loaded, relaxed, leftMs);
-    if (refined === undefined) return undefined;
-    return { ...refined, relaxed: relaxed.primal, duals: relaxed.duals };
+    const { primal, duals } = relaxed;
+    if (refined !== undefined) return { ...refined, relaxed: primal, duals };
+    // Extraction drops what is under a minimum, but it can't mend a block.
+    if (program.problem.sessions.some(({ uninterruptible }) => uninterruptible)) return undefined;
+    return { primal, relaxed: primal, duals, objective: Number.POSITIVE_INFINITY, bound: relaxed.objective };
   } finally {
     loaded.dispose();
   }

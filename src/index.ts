@@ -1,3 +1,4 @@
+export { credentials } from "@grpc/grpc-js";
 export { type ErrorCode, type FieldViolation, WattslotError } from "./domain/errors.ts";
 export type { SitePlan } from "./domain/plan.ts";
 export type { Problem } from "./domain/problem.ts";

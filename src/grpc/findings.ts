@@ -9,6 +9,8 @@ export const LARGEST = {
   pricePerKwh: 1e4,
   carbonGPerKwh: 1e5,
   int32: 2 ** 31 - 1,
+  // Profile ids are ten times it and a digit, and have 32 bits.
+  evseId: Math.floor(2 ** 31 / 10) - 1,
   uint32: 2 ** 32 - 1,
   idLength: 255,
 } as const;

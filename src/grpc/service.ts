@@ -53,12 +53,13 @@ async function optimize(
 }
 
 /**
- * When the plan must be there, epoch ms: within the time limit, and before the deadline by 5 % of
- * the time left, at least 50 ms, in which the answer is written and travels.
+ * When the plan must be there, epoch ms: within the time limit, and before the deadline by a fifth
+ * of the time left, from 50 ms 5 % of it, in which the answer is written and travels.
  */
 export function answerByMs(nowMs: number, timeLimitMs: number, deadlineMs: number): number {
   const leftMs = deadlineMs - nowMs;
-  return nowMs + Math.min(timeLimitMs, leftMs - 50, leftMs * 0.95);
+  const marginMs = Math.max(Math.min(50, 0.2 * leftMs), 0.05 * leftMs);
+  return nowMs + Math.min(timeLimitMs, leftMs - marginMs);
 }
 
 /** The answer to one request of a batch; an error of it is its own. */

@@ -237,7 +237,7 @@ function readEvse(
   { circuit, nominalVoltageV }: { circuit: number; nominalVoltageV: number },
 ): Evse {
   const stationId = findings.id(`${field}.station_id`, evse.stationId);
-  const evseId = findings.whole(`${field}.evse_id`, evse.evseId, 1, LARGEST.int32);
+  const evseId = findings.whole(`${field}.evse_id`, evse.evseId, 1, LARGEST.evseId);
   findings.unsupported(`${field}.supply`, evse.supply === Supply.AC_LINE_TO_LINE);
   const supply =
     evse.supply === Supply.AC_LINE_TO_LINE
