@@ -9,6 +9,7 @@ import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
 import { formulate } from "./model/formulate.ts";
+import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
@@ -89,7 +90,8 @@ export function planSite(
   const isComplete = solved === parts.length;
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
-  const unmerged = isProved || evaluate(program, extracted) <= evaluate(program, safe) ? extracted : safe;
+  const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
+  const unmerged = keep(program, isBest ? extracted : safe);
   const candidate: Candidate = {
     power: withinPeriods(program, unmerged),
     unmerged,

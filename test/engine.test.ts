@@ -248,6 +248,62 @@ describe("a plan", () => {
     for (const { wave, lowersNow } of waves) if (lowersNow) expect(wave).toBe(1);
   });
 
+  it("changes nothing on a site where nothing has changed", () => {
+    for (let seed = 0; seed < 12; seed++) {
+      const one = randomProblem(seed, { vehicles: [2, 8], hours: 8, slotMs: 900_000 });
+      const fresh = { ...one, sessions: one.sessions.map((s) => ({ ...s, installed: undefined })) };
+      const first = plan(fresh);
+      const slotMs = one.slotStartsMs[2] - one.slotStartsMs[1];
+      const sessions = fresh.sessions.map((s, i) => ({
+        ...s,
+        installed: {
+          powerW: series(one.slotStartsMs[1] - slotMs, slotMs, [...first.sessionPlans[i].powerW]),
+          chargingProfileId: 0,
+        },
+      }));
+      const again = plan({ ...fresh, sessions });
+      expect(new Set(again.sessionPlans.map(({ change }) => change)), `seed ${seed}`).toEqual(
+        new Set(["UNCHANGED"]),
+      );
+      expect(again.summary.plannedEnergyWh, `seed ${seed}`).toBeCloseTo(first.summary.plannedEnergyWh, 6);
+    }
+  });
+
+  it("gives up an installed plan that no longer fits or delivers less", () => {
+    const installed = { powerW: series(START_MS, HOUR, [11_040, 0, 0, 0]), chargingProfileId: 7 };
+    const one = depot([{ energyWh: 11_040, installed }]);
+    expect(plan(one).sessionPlans[0].change).toBe("UNCHANGED");
+    const narrow = plan({ ...one, site: { ...one.site, circuits: [circuit({ maxPowerW: 8000 })] } });
+    expect(narrow.sessionPlans[0].change).toBe("CHANGED");
+    expect(narrow.sessionPlans[0].shortfallWh).toBe(0);
+    const more = plan(depot([{ energyWh: 15_000, installed }]));
+    expect(more.sessionPlans[0].change).toBe("CHANGED");
+    expect(more.sessionPlans[0].shortfallWh).toBe(0);
+  });
+
+  it("says that minimums which no profile can lower are over a limit", () => {
+    const sites = [0, 1, 2].map((n) => evse({ stationId: `CS${n}` }, { rejectsZeroLimit: true }));
+    const one = depot([{}, {}, {}], { circuits: [circuit({ maxPowerW: 9000 })], evses: sites });
+    expect(plan(one).notices.map(({ code }) => code)).toEqual(["MINIMUM_OVER_LIMIT"]);
+  });
+
+  it("blames lost periods, not the minimum, for what merging costs", () => {
+    const room = circuit({
+      maxPowerSeriesW: series(
+        START_MS,
+        HOUR / 4,
+        Array.from({ length: 16 }, (_, k) => (k % 2 ? 11_000 : 5000)),
+      ),
+    });
+    const one = {
+      ...depot([{ energyWh: 30_000 }], { circuits: [room], evses: [evse({}, { maxPeriods: 3 })] }),
+      slotStartsMs: slotsOf(START_MS, START_MS + 4 * HOUR, HOUR / 4),
+    };
+    const { sessionPlans } = plan(one);
+    expect(sessionPlans[0].shortfallWh).toBeGreaterThan(5000);
+    expect(sessionPlans[0].shortfallCauses).toEqual(["PROFILE_RESOLUTION"]);
+  });
+
   it("is the same each time", () => {
     for (const seed of [3, 17]) {
       const one = randomProblem(seed, { vehicles: [4, 10], hours: 8 });

@@ -58,8 +58,7 @@ async function optimize(
  */
 export function answerByMs(nowMs: number, timeLimitMs: number, deadlineMs: number): number {
   const leftMs = deadlineMs - nowMs;
-  const marginMs = Math.max(Math.min(50, 0.2 * leftMs), 0.05 * leftMs);
-  return nowMs + Math.min(timeLimitMs, leftMs - marginMs);
+  return nowMs + Math.min(timeLimitMs, leftMs - Math.min(50, 0.2 * leftMs), leftMs * 0.95);
 }
 
 /** The answer to one request of a batch; an error of it is its own. */
