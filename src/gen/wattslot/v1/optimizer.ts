@@ -729,7 +729,7 @@ export interface InstalledPlan {
 export interface SolveOptions {
   /**
    * Longest time for the answer; above 10 000 counts as 10 000. The call's deadline less a margin
-   * of 5 %, at least 50 ms, holds beside it. Default 10 000.
+   * of 5 % or 50 ms, and of a fifth where it is short, holds beside it. Default 10 000.
    */
   timeLimitMs: number;
   /**
