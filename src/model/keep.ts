@@ -23,13 +23,19 @@ export function keep(program: Program, plan: PowerPlan): PowerPlan {
   const worth = evaluate(program, plan);
   const most = worth + WORTH_A_CHANGE * Math.abs(worth);
   const all = plan.map((powerW, i) => installed[i] ?? powerW);
-  if (fits(program, all) && evaluate(program, all) <= most) return all;
+  const ofAll = roomOf(program, all);
+  if (all.every((_, i) => fits(program, ofAll, i)) && evaluate(program, all) <= most) return all;
   if (plan.length > MAX_SINGLE_TRIES) return plan;
-  let best = plan;
+  const best = plan.slice();
+  const room = roomOf(program, best);
   installed.forEach((own, i) => {
     if (own === undefined) return;
-    const tried = best.map((powerW, j) => (j === i ? own : powerW));
-    if (fits(program, tried) && evaluate(program, tried) <= most) best = tried;
+    const planned = best[i];
+    replace(program, room, i, planned, own);
+    best[i] = own;
+    if (fits(program, room, i) && evaluate(program, best) <= most) return;
+    replace(program, room, i, own, planned);
+    best[i] = planned;
   });
   return best;
 }
@@ -62,14 +68,23 @@ function installedPlan(program: Program, plan: PowerPlan, i: number): Float64Arr
   return installedWh >= Math.min(plannedWh, energyWh) - SHORTFALL_DUST_WH ? own : undefined;
 }
 
-function fits(program: Program, plan: PowerPlan): boolean {
-  const { problem, charging } = program;
+/** What a plan leaves under each limit. */
+function roomOf({ problem, charging }: Program, plan: PowerPlan): Room {
   const room = new Room(problem, charging);
   charging.stays.forEach(({ first, end }, i) => {
     for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
   });
-  return charging.stays.every(({ first, end }, i) => {
-    for (let k = first; k < end; k++) if (room.overdraft(i, k) > ROOM_TOLERANCE_W) return false;
-    return true;
-  });
+  return room;
+}
+
+function replace({ charging }: Program, room: Room, i: number, from: Float64Array, to: Float64Array): void {
+  const { first, end } = charging.stays[i];
+  for (let k = first; k < end; k++) room.take(i, k, to[k] - from[k]);
+}
+
+/** Whether no limit above a session is passed during its stay. */
+function fits({ charging }: Program, room: Room, i: number): boolean {
+  const { first, end } = charging.stays[i];
+  for (let k = first; k < end; k++) if (room.overdraft(i, k) > ROOM_TOLERANCE_W) return false;
+  return true;
 }
