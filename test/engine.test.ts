@@ -114,6 +114,20 @@ describe("a plan", () => {
     }
   });
 
+  it("does not starve a vehicle whose charger takes two periods", () => {
+    // The best plan is off, 29 A, off: three periods. In two it has to begin at once: 10 kW in the
+    // first two hours cost 6.00, 20 kW in the first 10.00.
+    const periodsOf = (maxPeriods: number) => {
+      const one = depot([{ energyWh: 20_000 }], {
+        evses: [evse({ stationId: "CS0" }, { maxPeriods })],
+        tariff: tariff({ prices: [0.5, 0.1, 0.5, 0.2] }),
+      });
+      return [...plan(one).sessionPlans[0].powerW];
+    };
+    expect(periodsOf(3)).toEqual([0, 20_010, 0, 0].map((w) => expect.closeTo(w, 6)));
+    expect(periodsOf(2)).toEqual([10_005, 10_005, 0, 0].map((w) => expect.closeTo(w, 6)));
+  });
+
   it("charges a small need at the minimum instead of not at all", () => {
     const { sessionPlans } = plan(depot([{ energyWh: 500 }]));
     expect([...sessionPlans[0].powerW].filter((w) => w > 0)).toEqual([expect.closeTo(4140, 6)]);

@@ -7,6 +7,8 @@ import type { Program } from "./program.ts";
 // A solver keeps bounds to 1e-7 kW: a power this close under its minimum or maximum, W, is meant to be there.
 const SOLVER_TOLERANCE_W = 2e-3;
 const ROOM_TOLERANCE_W = 1e-6;
+// Places at which a single run may begin; in a long stay not every slot is tried.
+const MAX_STARTS = 500;
 
 /**
  * A solved plan, W, in whole steps of the chargers: rounded down, and then, where energy is
@@ -39,7 +41,8 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
 
 /**
  * Makes up for energy that merging periods has cost: raises whole stretches of equal power, so
- * that the number of periods stays. `sent` is the plan as its profiles allow it.
+ * that the number of periods stays; or takes a single one, where that delivers more. `sent` is
+ * the plan as its profiles allow it.
  */
 export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
   const { problem, charging } = program;
@@ -57,8 +60,58 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
       else runs.push({ from: k, to: k + 1 });
     }
     for (const mayPass of [false, true]) raise(program, plan, room, peak, i, runs, mayPass);
+    if (missing(program, plan, i) > SHORTFALL_DUST_WH) takeOneRun(program, plan, room, peak, i);
   });
   return plan;
+}
+
+/** Puts one run of equal power in place of a session's plan if that delivers more. */
+function takeOneRun(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number): void {
+  const { first, end } = program.charging.stays[i];
+  // A charger that rejects 0 is on throughout: there is no run to choose.
+  if (program.charging.ranges[i].floorPowerW > 0) return;
+  const formerW = plan[i].slice();
+  const formerMissingWh = missing(program, plan, i);
+  const giveBack = (sign: number) => {
+    for (let k = first; k < end; k++) give(plan, room, peak, i, { from: k, to: k + 1 }, sign * formerW[k]);
+  };
+  giveBack(-1);
+  const { run, powerW, missingWh } = bestRun(program, room, i);
+  const gainWh = formerMissingWh - missingWh;
+  if (gainWh > SHORTFALL_DUST_WH && peak.isWorth(i, run, powerW, gainWh)) {
+    give(plan, room, peak, i, run, powerW);
+  } else giveBack(1);
+}
+
+/** The run of equal power that has room and leaves least missing; of equals the cheapest. */
+function bestRun(program: Program, room: Room, i: number): { run: Run; powerW: number; missingWh: number } {
+  const { first, end, hours } = program.charging.stays[i];
+  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  const needWh = program.energy[i].energyKwh * 1000;
+  let best = { run: { from: first, to: first }, powerW: 0, missingWh: needWh, cost: 0 };
+  // A run that does not begin at once takes a period before it, beside its own and the end.
+  const { maxPeriods } = program.problem.site.evses[program.problem.sessions[i].evse].ocpp;
+  const lastStart = maxPeriods > 2 ? end - 1 : first;
+  const fitsW = hours.map((_, n) => Math.floor(room.fits(i, first + n) / stepPowerW + 1e-9) * stepPowerW);
+  const stride = Math.ceil(hours.length / MAX_STARTS);
+  for (let from = first; from <= lastStart; from += stride) {
+    let spareW = maxPowerW;
+    let runHours = 0;
+    let costHours = 0;
+    for (let k = from; k < end && runHours * minPowerW < needWh; k++) {
+      spareW = Math.min(spareW, fitsW[k - first]);
+      if (spareW <= 0 || spareW < minPowerW) break;
+      runHours += hours[k - first];
+      costHours += hours[k - first] * program.pricing.slotCost(i, k);
+      const wantedW = Math.ceil(needWh / runHours / stepPowerW - 1e-6) * stepPowerW;
+      const powerW = Math.min(Math.max(wantedW, minPowerW), spareW);
+      const missingWh = Math.max(0, needWh - powerW * runHours);
+      const cost = powerW * costHours;
+      if (missingWh < best.missingWh - 1e-6 || (missingWh < best.missingWh + 1e-6 && cost < best.cost))
+        best = { run: { from, to: k + 1 }, powerW, missingWh, cost };
+    }
+  }
+  return best;
 }
 
 function roundDown(program: Program, i: number, powerW: number): number {
