@@ -13,6 +13,7 @@ import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
+import { steady } from "./model/steady.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Solver } from "./solve/solver.ts";
@@ -91,7 +92,7 @@ export function planSite(
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
   const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
-  const unmerged = keep(program, isBest ? extracted : safe);
+  const unmerged = keep(program, isBest ? steady(program, extracted) : safe);
   const candidate: Candidate = {
     power: withinPeriods(program, unmerged),
     unmerged,
