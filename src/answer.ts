@@ -1,7 +1,7 @@
 import type { Charging } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { greedy } from "./domain/greedy.ts";
-import { meanCircuitLoad, measure } from "./domain/measure.ts";
+import { hasBaseLoad, meanCircuitLoad, measure } from "./domain/measure.ts";
 import type {
   CircuitPlan,
   PlanStatus,
@@ -11,7 +11,7 @@ import type {
   SitePlan,
   SolveReport,
 } from "./domain/plan.ts";
-import type { Notice, Problem } from "./domain/problem.ts";
+import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
@@ -162,11 +162,11 @@ function circuitPlans(
   const { circuits, evses, nominalVoltageV } = problem.site;
   const starts = problem.slotStartsMs;
   const slotCount = starts.length - 1;
-  const powerW = circuits.map((circuit) =>
-    Float64Array.from({ length: slotCount }, (_, k) =>
-      meanCircuitLoad(circuit, nominalVoltageV, starts[k], starts[k + 1]),
-    ),
-  );
+  const powerW = circuits.map((circuit) => {
+    const loadW = new Float64Array(slotCount);
+    if (!hasBaseLoad(circuit)) return loadW;
+    return loadW.map((_, k) => meanCircuitLoad(circuit, nominalVoltageV, starts[k], starts[k + 1]));
+  });
   for (const evse of evses) {
     if (evse.uncontrolledPowerW === undefined) continue;
     for (let k = 0; k < slotCount; k++) powerW[evse.circuit][k] += evse.uncontrolledPowerW;
@@ -179,15 +179,16 @@ function circuitPlans(
   for (let c = circuits.length - 1; c > 0; c--) {
     for (let k = 0; k < slotCount; k++) powerW[circuits[c].parent][k] += powerW[c][k];
   }
+  const limitsOf = ({ maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit) => {
+    const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * nominalVoltageV);
+    const limitW = new Float64Array(slotCount).fill(alwaysW);
+    if (series === undefined) return limitW;
+    return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
+  };
   return circuits.map((circuit, c) => ({
     circuitId: circuit.circuitId,
     powerW: powerW[c],
-    limitW: Float64Array.from({ length: slotCount }, (_, k) => {
-      const series = circuit.maxPowerSeriesW;
-      const overTimeW =
-        series === undefined ? Number.POSITIVE_INFINITY : rangeOver(series, starts[k], starts[k + 1]).min;
-      return Math.min(circuit.maxPowerW, overTimeW, circuit.maxCurrentA * 3 * nominalVoltageV);
-    }),
+    limitW: limitsOf(circuit),
     shadowPricePerKwh: shadowPrices?.[c] ?? new Float64Array(slotCount),
   }));
 }
@@ -213,23 +214,23 @@ function limitNotices(problem: Problem, charging: Charging, room: Room): Notice[
     field: "site.circuits",
     message: `circuit ${circuits[c].circuitId}: the base load is over a limit in some slot; no vehicle charges there then`,
   }));
-  const held = problem.sessions.findIndex((_, i) => {
+  problem.sessions.forEach(({ sessionId, evse }, i) => {
+    const { floorPowerW } = charging.ranges[i];
+    if (floorPowerW === 0) return;
     const { first, end } = charging.stays[i];
-    for (let k = first; k < end; k++) room.take(i, k, charging.ranges[i].floorPowerW);
-    return Array.from({ length: end - first }, (_, n) => room.overdraft(i, first + n)).some(
-      (overW) => overW > 1e-3,
-    );
-  });
-  if (held < 0) return notices;
-  const { sessionId, evse } = problem.sessions[held];
-  return [
-    ...notices,
-    {
+    let overW = 0;
+    for (let k = first; k < end; k++) {
+      room.take(i, k, floorPowerW);
+      overW = Math.max(overW, room.overdraft(i, k));
+    }
+    if (overW <= 1e-3) return;
+    notices.push({
       code: "MINIMUM_OVER_LIMIT",
-      field: `sessions[${held}]`,
+      field: `sessions[${i}]`,
       message:
         `station ${evses[evse].stationId} rejects a limit of 0: the minimum of session ${sessionId}, with those of ` +
         "other vehicles at such stations, is over the limit of a circuit, and no profile can lower it",
-    },
-  ];
+    });
+  });
+  return notices;
 }

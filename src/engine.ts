@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { answer, type Candidate } from "./answer.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import type { Excess } from "./domain/check.ts";
@@ -17,6 +18,7 @@ import { steady } from "./model/steady.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Solver } from "./solve/solver.ts";
+import { practiceSite } from "./warmup.ts";
 
 /** Columns up to which independent pieces of a program are solved in one call. */
 const PACK_COLUMNS = 1000;
@@ -24,6 +26,11 @@ const PACK_COLUMNS = 1000;
 const HIGHS_COLUMNS = 100;
 /** Vehicle-slots from which the safe plan is handed over first, in case the thread must be ended. */
 const LONG_SOLVE_SLOTS = 10_000;
+/** Time left under which it is as well: a solver call that takes longer than it should is then of no harm. */
+const SHORT_TIME_MS = 500;
+/** Plans of practice sites after which a thread's code, and the calling thread's, is compiled. */
+const PRACTICE_PLANS = 10;
+const PRACTICE_VEHICLES = 20;
 
 /** The solvers of one thread. */
 export interface Solvers {
@@ -52,7 +59,8 @@ export function planSite(
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
   const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
-  if (vehicleSlots > LONG_SOLVE_SLOTS) onSafePlan?.(safePlan(problem, charging, safe, []));
+  if (vehicleSlots > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
+    onSafePlan?.(safePlan(problem, charging, safe, []));
   const program = formulate(problem, charging, isScarce(problem, charging, safe));
 
   const startedMs = leftMs();
@@ -115,6 +123,15 @@ export function planSite(
   };
   const { plan, excesses } = answer(problem, charging, candidate);
   return excesses.length === 0 ? { plan, excesses } : safePlan(problem, charging, safe, excesses);
+}
+
+/** Plans practice sites, so that real ones find compiled code; between two of them other work has its turn. */
+export async function practise(solvers: Solvers): Promise<void> {
+  const practice = practiceSite(PRACTICE_VEHICLES);
+  for (let n = 0; n < PRACTICE_PLANS; n++) {
+    await setImmediate();
+    planSite(practice, solvers, () => practice.timeLimitMs);
+  }
 }
 
 /** The safe plan without a solver; should even its profiles fail the check, nothing charges. */
@@ -254,6 +271,8 @@ export interface EngineOptions {
   maxQueue: number;
   /** Told of every plan that failed the check and of every thread that broke; neither reaches a caller. */
   onFault: (message: string, detail: unknown) => void;
+  /** Practises while there is no work yet: for a service, whose first callers are in a hurry. Default: no. */
+  warmUp?: boolean;
   /** The compiled worker; only to be given where this module does not run from its compiled folder. */
   workerUrl?: URL;
 }
@@ -264,8 +283,12 @@ export function createEngine(options: EngineOptions): Engine {
     workerUrl: options.workerUrl ?? new URL("./worker.js", import.meta.url),
     size: options.workers,
     maxQueue: options.maxQueue,
+    workerData: { warmUp: options.warmUp === true },
     onFault: (error) => options.onFault("worker thread broke", error),
   });
+  if (options.warmUp === true) {
+    for (let n = 0; n < PRACTICE_PLANS; n++) planSafely(practiceSite(PRACTICE_VEHICLES));
+  }
   const accept = ({ plan, excesses }: Planned): SitePlan => {
     if (excesses.length > 0)
       options.onFault("a plan failed the check and was replaced", { siteId: plan.siteId, excesses });

@@ -1,4 +1,5 @@
-import { type Planned, planSite, type Task } from "./engine.ts";
+import { workerData } from "node:worker_threads";
+import { type Planned, planSite, practise, type Task } from "./engine.ts";
 import { createGlpk } from "./solve/glpk.ts";
 import { createHighs } from "./solve/highs.ts";
 import { serve } from "./solve/pool.ts";
@@ -13,3 +14,5 @@ serve<Task, Planned, Planned>(({ problem, finishMs }, postInterim) =>
     postInterim,
   ),
 );
+
+if (workerData?.warmUp === true) await practise({ glpk, highs });

@@ -361,7 +361,7 @@ describe("what is reported of the solve", () => {
 });
 
 describe("out of time", () => {
-  it("hands the safe plan of a large site over before the solve, and none of a small one", () => {
+  it("hands the safe plan over before the solve of a large site, or when time is short", () => {
     const vehicles = (count: number) =>
       depot(
         Array.from({ length: count }, () => ({ energyWh: 20_000 })),
@@ -369,16 +369,21 @@ describe("out of time", () => {
         101,
       );
     const safe: SitePlan[] = [];
-    for (const count of [99, 100]) {
+    for (const [count, leftMs] of [
+      [99, 60_000],
+      [100, 60_000],
+      [3, 100],
+    ]) {
       planSite(
         vehicles(count),
         solvers,
-        () => 0,
+        () => leftMs,
         ({ plan }) => safe.push(plan),
       );
     }
     expect(safe.map(({ status, sessionPlans }) => [status, sessionPlans.length])).toEqual([
       ["FALLBACK", 100],
+      ["FALLBACK", 3],
     ]);
   });
 

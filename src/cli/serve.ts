@@ -24,6 +24,7 @@ export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOp
   const engine = createEngine({
     workers,
     maxQueue,
+    warmUp: true,
     onFault: (message, detail) => {
       faults++;
       logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);

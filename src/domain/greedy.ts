@@ -43,7 +43,10 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
     return whole >= Math.max(minPowerW, had) ? whole : had;
   };
 
-  for (let k = 0; k < present.length; k++) for (const i of present[k]) give(i, k, ranges[i].floorPowerW);
+  stays.forEach(({ first, end }, i) => {
+    if (ranges[i].floorPowerW === 0) return;
+    for (let k = first; k < end; k++) give(i, k, ranges[i].floorPowerW);
+  });
   const isBlock = problem.sessions.map(
     ({ uninterruptible }, i) => uninterruptible && ranges[i].maxPowerW > 0 && ranges[i].floorPowerW === 0,
   );
@@ -55,25 +58,27 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
     const { start, end } = bestBlock(problem, charging, room, i, missingWh[i]);
     for (let k = start; k < end && missingWh[i] > DUST_WH; k++) give(i, k, target(i, k) - plan[i][k]);
   }
+  // What decides who is first in a slot: the slack left there, or the arrival.
+  const urgency = new Float64Array(plan.length);
+  const isFirst = (a: number, b: number) =>
+    urgency[a] - urgency[b] || problem.sessions[b].priority - problem.sessions[a].priority || a - b;
   for (let k = 0; k < present.length; k++) {
-    const waiting = present[k].filter(
-      (i) => missingWh[i] > DUST_WH && ranges[i].maxPowerW > 0 && !isBlock[i],
-    );
-    const rank = waiting.map((i) => ({
-      i,
-      first:
-        order === "ARRIVAL" ? problem.sessions[i].arrivalMs : slackHours(problem, charging, missingWh, i, k),
-      priority: problem.sessions[i].priority,
-    }));
-    rank.sort((a, b) => a.first - b.first || b.priority - a.priority || a.i - b.i);
+    const waiting: number[] = [];
+    for (const i of present[k]) {
+      if (missingWh[i] <= DUST_WH || ranges[i].maxPowerW === 0 || isBlock[i]) continue;
+      urgency[i] =
+        order === "ARRIVAL" ? problem.sessions[i].arrivalMs : slackHours(problem, charging, missingWh, i, k);
+      waiting.push(i);
+    }
+    waiting.sort(isFirst);
     if (order === "LEAST_SLACK") {
-      for (const { i } of rank) {
+      for (const i of waiting) {
         const { minPowerW, stepPowerW } = ranges[i];
         const doesFit = wholeSteps(room.fits(i, k), stepPowerW) >= minPowerW;
         if (plan[i][k] < minPowerW && doesFit) give(i, k, minPowerW);
       }
     }
-    for (const { i } of rank) give(i, k, target(i, k) - plan[i][k]);
+    for (const i of waiting) give(i, k, target(i, k) - plan[i][k]);
   }
   return plan;
 }

@@ -57,17 +57,26 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
 export function slotBaseLoad(problem: Problem): Float64Array {
   const starts = problem.slotStartsMs;
   const baseW = new Float64Array(starts.length - 1);
-  for (let k = 0; k < baseW.length; k++) baseW[k] = meanBaseLoad(problem, starts[k], starts[k + 1]);
+  const base = baseLoadOf(problem);
+  for (let k = 0; k < baseW.length; k++) baseW[k] = base(starts[k], starts[k + 1]);
   return baseW;
 }
 
-/** Mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
-export function meanBaseLoad(problem: Problem, fromMs: number, toMs: number): number {
+/** Tells the mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
+export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => number {
   const { circuits, evses, nominalVoltageV } = problem.site;
-  let sumW = 0;
-  for (const circuit of circuits) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
-  for (const { uncontrolledPowerW } of evses) sumW += uncontrolledPowerW ?? 0;
-  return sumW;
+  const loaded = circuits.filter(hasBaseLoad);
+  const uncontrolledW = evses.reduce((sumW, { uncontrolledPowerW }) => sumW + (uncontrolledPowerW ?? 0), 0);
+  return (fromMs, toMs) => {
+    let sumW = uncontrolledW;
+    for (const circuit of loaded) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
+    return sumW;
+  };
+}
+
+/** Whether a load that is not planned hangs on a circuit itself. */
+export function hasBaseLoad({ baseLoadW, baseLoadA }: Circuit): boolean {
+  return baseLoadW !== undefined || baseLoadA.some((series) => series !== undefined);
 }
 
 /** Mean base load that hangs on one circuit itself over a stretch of time, W. */
@@ -88,8 +97,9 @@ export function meanCircuitLoad(
 /** Highest mean import over a demand window, W. */
 function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
   let peakW = 0;
+  const base = baseLoadOf(problem);
   for (const window of demandWindows(problem)) {
-    let energyWh = meanBaseLoad(problem, window.startMs, window.endMs) * window.hours;
+    let energyWh = base(window.startMs, window.endMs) * window.hours;
     forPresence(problem, charging, window, (i, k, hours) => {
       energyWh += plan[i][k] * hours;
     });

@@ -1,5 +1,5 @@
 import { HOUR_MS } from "../domain/charging.ts";
-import { forPresence, meanBaseLoad } from "../domain/measure.ts";
+import { baseLoadOf, forPresence } from "../domain/measure.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import type { LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
@@ -14,7 +14,8 @@ export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColum
   const tariff = problem.site.tariff;
   if (pricing.demand === 0 || tariff === undefined) return undefined;
   const windows = demandWindows(problem);
-  const baseKw = windows.map((window) => meanBaseLoad(problem, window.startMs, window.endMs) / 1000);
+  const base = baseLoadOf(problem);
+  const baseKw = windows.map((window) => base(window.startMs, window.endMs) / 1000);
   const leastKw = Math.max(tariff.demandPeakSoFarW / 1000, ...baseKw);
   const column = builder.addColumn(pricing.demand, leastKw, Number.POSITIVE_INFINITY);
   windows.forEach((window, w) => {

@@ -1,4 +1,4 @@
-import { forPresence, meanBaseLoad } from "../domain/measure.ts";
+import { baseLoadOf, forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { FAIRNESS } from "./energy.ts";
@@ -47,8 +47,9 @@ function demandTerm(program: Program, plan: PowerPlan): number {
   const { problem, charging, pricing, demand } = program;
   if (demand === undefined) return 0;
   let peakKw = demand.leastKw;
+  const base = baseLoadOf(problem);
   for (const window of demandWindows(problem)) {
-    let kw = meanBaseLoad(problem, window.startMs, window.endMs) / 1000;
+    let kw = base(window.startMs, window.endMs) / 1000;
     forPresence(problem, charging, window, (i, k, hours) => {
       kw += ((plan[i][k] / 1000) * hours) / window.hours;
     });

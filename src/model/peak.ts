@@ -1,5 +1,5 @@
 import { HOUR_MS, slotAt } from "../domain/charging.ts";
-import { forPresence, meanBaseLoad } from "../domain/measure.ts";
+import { baseLoadOf, forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import type { Program } from "./program.ts";
@@ -34,8 +34,9 @@ export class Peak {
     this.#spans = demand !== undefined ? demandWindows(problem) : flat !== undefined ? slots : [];
     this.#spanStartsMs = [...this.#spans.map(({ startMs }) => startMs), starts[starts.length - 1]];
     this.#topW = (demand?.leastKw ?? 0) * 1000;
+    const base = baseLoadOf(problem);
     this.#usedWh = this.#spans.map((span) => {
-      const baseWh = meanBaseLoad(problem, span.startMs, span.endMs) * span.hours;
+      const baseWh = base(span.startMs, span.endMs) * span.hours;
       let planWh = baseWh;
       let solvedWh = baseWh;
       forPresence(problem, charging, span, (i, k, hours) => {

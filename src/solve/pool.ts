@@ -26,9 +26,10 @@ interface RunOptions<Interim> {
 export interface Pool<Task, Result, Interim> {
   /**
    * Runs a task on a thread, first come first served. Task, interim and result are copied
-   * (structured clone). Rejects with a WattslotError, once, and ends the thread if it was
-   * running: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE when the pool closes. RESOURCE_EXHAUSTED
-   * when the queue is full. INTERNAL when the handler throws something else than a
+   * (structured clone). Rejects with a WattslotError, once: CANCELLED, DEADLINE_EXCEEDED,
+   * UNAVAILABLE when the pool closes. A thread whose task is no longer wanted gets a moment to
+   * come to an end by itself, and is replaced if it does not. RESOURCE_EXHAUSTED when the queue is
+   * full. INTERNAL when the handler throws something else than a
    * WattslotError, when the thread ends, or when threads keep failing to start; the reason is
    * the error's cause.
    */
@@ -61,6 +62,7 @@ interface Job<Task, Result, Interim> {
   id: number;
   task: Task;
   onInterim: ((interim: Interim) => void) | undefined;
+  isAbandoned: boolean;
   resolve(result: Result): void;
   reject(error: WattslotError): void;
 }
@@ -69,6 +71,8 @@ interface Thread<Task, Result, Interim> {
   worker: Worker;
   isReady: boolean;
   job: Job<Task, Result, Interim> | undefined;
+  /** Runs while a task that is no longer wanted comes to its end. */
+  grace: NodeJS.Timeout | undefined;
 }
 
 // Threads that end without having had a task are started again after a pause that doubles, and
@@ -76,6 +80,9 @@ interface Thread<Task, Result, Interim> {
 const maxIdleFailures = 3;
 const firstPauseMs = 50;
 const longestPauseMs = 1000;
+
+// A thread that ends in this time is worth more than a new one, which has to load and compile.
+const graceMs = 250;
 
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -120,7 +127,7 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
       throw new WattslotError("RESOURCE_EXHAUSTED", "too many requests are waiting");
     }
     const { promise, resolve, reject } = withResolvers<Result>();
-    const job = { id: ++this.#lastId, task, onInterim, resolve, reject };
+    const job = { id: ++this.#lastId, task, onInterim, isAbandoned: false, resolve, reject };
     const onAbort = () => this.#abandon(job, cancelled(signal));
     let timer: NodeJS.Timeout | undefined;
     const awaitDeadline = () => {
@@ -176,7 +183,12 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
   #start(): void {
     const { workerUrl, workerData, resourceLimits } = this.#options;
     const worker = new Worker(workerUrl, { workerData, ...(resourceLimits && { resourceLimits }) });
-    const thread: Thread<Task, Result, Interim> = { worker, isReady: false, job: undefined };
+    const thread: Thread<Task, Result, Interim> = {
+      worker,
+      isReady: false,
+      job: undefined,
+      grace: undefined,
+    };
     this.#threads.add(thread);
     let reason: unknown;
     worker.on("message", (answer: Answer<Result, Interim>) => this.#receive(thread, answer));
@@ -199,9 +211,12 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
     const { job } = thread;
     if (job === undefined || job.id !== answer.id) return;
     if (answer.kind === "interim") {
-      job.onInterim?.(answer.interim);
+      if (!job.isAbandoned) job.onInterim?.(answer.interim);
+      // What still posts is not about to end.
+      else this.#replace(thread);
       return;
     }
+    clearTimeout(thread.grace);
     thread.job = undefined;
     this.#idleFailures = 0;
     if (answer.kind === "result") job.resolve(answer.result);
@@ -230,8 +245,16 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
   #abandon(job: Job<Task, Result, Interim>, error: WattslotError): void {
     const waiting = this.#queue.indexOf(job);
     if (waiting >= 0) this.#queue.splice(waiting, 1);
-    for (const thread of this.#threads) if (thread.job === job) this.#terminate(thread);
+    job.isAbandoned = true;
     job.reject(error);
+    for (const thread of this.#threads) {
+      if (thread.job !== job) continue;
+      thread.grace = setTimeout(() => this.#replace(thread), graceMs);
+    }
+  }
+
+  #replace(thread: Thread<Task, Result, Interim>): void {
+    this.#terminate(thread);
     this.#fill();
   }
 
@@ -252,6 +275,7 @@ class WorkerPool<Task, Result, Interim> implements Pool<Task, Result, Interim> {
 
   #terminate(thread: Thread<Task, Result, Interim>): void {
     this.#threads.delete(thread);
+    clearTimeout(thread.grace);
     const ended = thread.worker.terminate();
     this.#ending.add(ended);
     ended.finally(() => this.#ending.delete(ended));

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { randomOf } from "../../benchmarks/random.ts";
 import { chargingOf } from "../../src/domain/charging.ts";
 import { greedy } from "../../src/domain/greedy.ts";
-import { forPresence, meanBaseLoad, measure, slotBaseLoad } from "../../src/domain/measure.ts";
+import { baseLoadOf, forPresence, measure, slotBaseLoad } from "../../src/domain/measure.ts";
 import type { PowerPlan } from "../../src/domain/plan.ts";
 import type { Problem, Site } from "../../src/domain/problem.ts";
 import type { Series } from "../../src/domain/series.ts";
@@ -137,7 +137,7 @@ describe("base load", () => {
       2000 + 2300 + 805 + 500 + 700,
       3000 + 2300 + 920 + 500 + 700,
     ]);
-    expect(meanBaseLoad(p, at(20), at(40))).toBeCloseTo(2000 + 2300 + 920 + 500 + 700, 9);
+    expect(baseLoadOf(p)(at(20), at(40))).toBeCloseTo(2000 + 2300 + 920 + 500 + 700, 9);
     const { importPowerW, peakImportW, energyCosts } = measuresOf(p, [0, 4140]);
     expect(Array.from(importPowerW)).toEqual([6305, 11_560]);
     expect(peakImportW).toBe(11_560);

@@ -171,8 +171,22 @@ describe("cancelling", () => {
     await isBlocked;
     canceller.abort();
     expect((await errorOf(run)).code).toBe("CANCELLED");
-    expect(pool.busy).toBe(0);
     expect(await pool.run({ do: "thread" })).not.toBe(thread);
+    expect(pool.busy).toBe(0);
+  });
+
+  it("a running task that comes to its end by itself keeps its thread", async () => {
+    const pool = start();
+    const thread = await pool.run({ do: "thread" });
+    const gate = shared();
+    const canceller = new AbortController();
+    const run = pool.run({ do: "wait", gate }, { signal: canceller.signal });
+    canceller.abort();
+    expect((await errorOf(run)).code).toBe("CANCELLED");
+    expect(pool.busy).toBe(1);
+    Atomics.store(gate, 0, 1);
+    Atomics.notify(gate, 0);
+    expect(await pool.run({ do: "thread" })).toBe(thread);
   });
 
   it("beforehand runs nothing", async () => {
