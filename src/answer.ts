@@ -15,7 +15,7 @@ import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
-import { changeOf } from "./ocpp/change.ts";
+import { changeOf, pushDeadlines } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
 import { toPayload } from "./ocpp/payload.ts";
 import { toProfile } from "./ocpp/profile.ts";
@@ -69,6 +69,11 @@ export function answer(
     return { change, command };
   });
   const { excesses, checks } = check(problem, emitted);
+  const { wave1Ms, wave2Ms } = pushDeadlines(
+    problem,
+    emitted,
+    commands.map(({ command }) => command?.pushWave),
+  );
 
   const measures = measure(problem, charging, sent);
   const sessionPlans = sessions.map((session, i): SessionPlan => {
@@ -105,6 +110,8 @@ export function answer(
     chargingPowerW: measures.chargingPowerW,
     importPowerW: measures.importPowerW,
     circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
+    wave1ByMs: wave1Ms,
+    wave2ByMs: wave2Ms,
     summary: {
       requestedEnergyWh: sum(sessions.map((session) => session.energyWh)),
       plannedEnergyWh: sum(sessionPlans.map((session) => session.plannedEnergyWh)),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomOf } from "../benchmarks/random.ts";
 import { check } from "../src/domain/check.ts";
-import type { SitePlan } from "../src/domain/plan.ts";
+import type { PowerStep, SitePlan } from "../src/domain/plan.ts";
 import type { Problem } from "../src/domain/problem.ts";
 import { type Engine, planSafely, planSite, type Solvers } from "../src/engine.ts";
 import { expand } from "../src/ocpp/expand.ts";
@@ -281,6 +281,57 @@ describe("a plan", () => {
       );
       expect(again.summary.plannedEnergyWh, `seed ${seed}`).toBeCloseTo(first.summary.plannedEnergyWh, 6);
     }
+  });
+
+  it("says by when its waves must be accepted: until then nothing passes a limit, whatever has arrived", () => {
+    let deadlines = 0;
+    for (let seed = 0; seed < 60; seed++) {
+      const one = randomProblem(seed, { vehicles: [4, 10], hours: 6, slotMs: 1_800_000 });
+      const starts = one.slotStartsMs;
+      // What the chargers hold is a plan for the same needs in another order, within the same limits.
+      const backwards = {
+        ...one,
+        sessions: one.sessions.map((s) => ({ ...s, installed: undefined })),
+        preference: "FLATTEST" as const,
+      };
+      const held = plan(backwards).sessionPlans.map(({ powerW }) => ({
+        powerW: { startMs: starts[0] - (starts[0] % 1_800_000), stepMs: 1_800_000, values: powerW },
+        chargingProfileId: 1,
+      }));
+      const sessions = one.sessions.map((s, i) => ({ ...s, installed: held[i] }));
+      const { sessionPlans, wave1ByMs, wave2ByMs } = plan({ ...one, sessions });
+      const random = randomOf(seed);
+      for (const [wave, byMs] of [
+        [1, wave1ByMs],
+        [2, wave2ByMs],
+      ] as const) {
+        if (byMs !== undefined) deadlines++;
+        for (let trial = 0; trial < 5; trial++) {
+          const drawn = sessionPlans.map(({ command }, i): PowerStep[] => {
+            const evse = one.site.evses[sessions[i].evse];
+            const hasOld =
+              command !== undefined &&
+              (command.pushWave > wave || (command.pushWave === wave && random.chance(0.5)));
+            const { arrivalMs, departureMs } = sessions[i];
+            if (command !== undefined && !hasOld)
+              return expand(command.payloadJson, evse, one.site.nominalVoltageV);
+            const values = command === undefined ? sessionPlans[i].powerW : held[i].powerW.values;
+            return [
+              ...Array.from(values, (powerW, k) => ({ atMs: Math.max(starts[k], arrivalMs), powerW })).filter(
+                ({ atMs }, k) => atMs < departureMs && starts[k + 1] > arrivalMs,
+              ),
+              { atMs: departureMs, powerW: 0 },
+            ];
+          });
+          const circuitExcesses = check(one, drawn).excesses.filter(({ limit }) =>
+            limit.startsWith("circuit"),
+          );
+          for (const { atMs } of circuitExcesses)
+            expect(atMs).toBeGreaterThanOrEqual(byMs ?? Number.POSITIVE_INFINITY);
+        }
+      }
+    }
+    expect(deadlines).toBeGreaterThan(5);
   });
 
   it("gives up an installed plan that no longer fits or delivers less", () => {

@@ -283,6 +283,12 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
     }
     if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
   }
+  const { wave1ByTime, wave2ByTime, startTime } = response.sitePlan ?? {};
+  const zone = request.site?.timeZone || "UTC";
+  const waves = [wave1ByTime, wave2ByTime].flatMap((time, n) =>
+    time === undefined ? [] : [`wave ${n + 1} by ${localTime(time, startTime, zone)}`],
+  );
+  if (waves.length > 0) lines.push(`Push     ${waves.join(", ")}`);
   if (solve !== undefined) {
     const gap = solve.gap === undefined ? "" : `, gap ${(solve.gap * 100).toFixed(3)} %`;
     lines.push(

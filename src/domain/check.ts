@@ -34,7 +34,7 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
   const report: CheckReport = { excesses: [], checks: 0 };
   const note = (limit: string, atMs: number, value: number, allowed: number, unit: "W" | "A") => {
     report.checks++;
-    if (value <= allowed + (unit === "W" ? TOLERANCE_W : TOLERANCE_W / problem.site.nominalVoltageV)) return;
+    if (isWithin(problem, value, allowed, unit)) return;
     if (report.excesses.length < MAX_EXCESSES) report.excesses.push({ limit, atMs, value, allowed, unit });
   };
   problem.sessions.forEach((session, i) => {
@@ -42,6 +42,23 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
   });
   checkCircuits(problem, emitted, note);
   return report;
+}
+
+/** The first instant at which a circuit's limit would be passed, epoch ms; undefined where none is. */
+export function firstCircuitExcessMs(
+  problem: Problem,
+  drawn: readonly (readonly PowerStep[])[],
+): number | undefined {
+  let firstMs: number | undefined;
+  checkCircuits(problem, drawn, (_limit, atMs, value, allowed, unit) => {
+    if (isWithin(problem, value, allowed, unit)) return;
+    if (firstMs === undefined || atMs < firstMs) firstMs = atMs;
+  });
+  return firstMs;
+}
+
+function isWithin(problem: Problem, value: number, allowed: number, unit: "W" | "A"): boolean {
+  return value <= allowed + (unit === "W" ? TOLERANCE_W : TOLERANCE_W / problem.site.nominalVoltageV);
 }
 
 type Note = (limit: string, atMs: number, value: number, allowed: number, unit: "W" | "A") => void;

@@ -28,6 +28,9 @@ export interface SitePlan {
   /** Charging and base load. */
   importPowerW: Float64Array;
   circuits: CircuitPlan[];
+  /** By when the commands of each push wave must be accepted; undefined: any time in the plan. */
+  wave1ByMs: number | undefined;
+  wave2ByMs: number | undefined;
   summary: PlanSummary;
   notices: Notice[];
   solve: SolveReport;

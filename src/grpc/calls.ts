@@ -11,6 +11,7 @@ const DEADLINE_SLACK_MS = 100;
 /** What a handler knows of its call and the log tells: counts and outcomes, never the request. */
 export interface CallFacts {
   requestBytes?: number;
+  responseBytes?: number;
   sessions?: number;
   slots?: number;
   planStatus?: string;

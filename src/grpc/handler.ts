@@ -64,6 +64,7 @@ export function unary<Request, Response>(
     };
     respond().then(
       (bytes) => {
+        context.call.facts.responseBytes = bytes.length;
         succeed();
         callback(null, bytes);
       },
@@ -100,10 +101,13 @@ async function pump<Response>(
 ): Promise<void> {
   const { context, succeed, fail } = open(call);
   const { signal } = context;
+  const { facts } = context.call;
   try {
     for await (const answer of answers(context)) {
       signal.throwIfAborted();
-      if (!call.write(method.responseSerialize(answer))) await once(call, "drain", { signal });
+      const bytes = method.responseSerialize(answer);
+      facts.responseBytes = (facts.responseBytes ?? 0) + bytes.length;
+      if (!call.write(bytes)) await once(call, "drain", { signal });
     }
     signal.throwIfAborted();
     succeed();

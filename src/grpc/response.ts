@@ -36,6 +36,8 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       importPowerW: milli(plan.importPowerW),
       batteryPowerW: [],
       circuits: plan.circuits.map(toCircuitPlan),
+      wave1ByTime: plan.wave1ByMs === undefined ? undefined : new Date(plan.wave1ByMs),
+      wave2ByTime: plan.wave2ByMs === undefined ? undefined : new Date(plan.wave2ByMs),
     },
     summary: {
       requestedEnergyWh: round(summary.requestedEnergyWh, 1e3),

@@ -27,10 +27,11 @@ export function optimizerService(engine: Engine, parallel: number): UntypedServi
       return response;
     }),
     optimizeBatch: bidiStream(OptimizerServiceService.optimizeBatch, (requests, context) => {
-      const counts = Object.assign(context.call.facts, { items: 0, failedItems: 0 });
+      const counts = Object.assign(context.call.facts, { items: 0, failedItems: 0, requestBytes: 0 });
       return inParallel(requests, parallel, context.signal, async (bytes) => {
         const answer = await answerItem(engine, bytes, context);
         counts.items++;
+        counts.requestBytes += bytes.length;
         if (answer.outcome?.$case === "error") counts.failedItems++;
         return answer;
       });

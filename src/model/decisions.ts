@@ -5,7 +5,7 @@ import type { Program } from "./program.ts";
 
 export const OPEN = 0;
 export const ON = 1;
-export const OFF = 2;
+const OFF = 2;
 
 /**
  * Which entries are decided, and the room that the minimums of those that are on leave: in each

@@ -96,6 +96,8 @@ const plan: SitePlan = {
       shadowPricePerKwh: Float64Array.of(0, 0),
     },
   ],
+  wave1ByMs: START_MS,
+  wave2ByMs: START_MS + QUARTER_MS,
   summary: {
     requestedEnergyWh: 1,
     plannedEnergyWh: 2,
@@ -218,6 +220,8 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       slotStartTimes: [new Date(START_MS), new Date(START_MS + QUARTER_MS)],
       chargingPowerW: [11_040, 0],
       importPowerW: [16_040, 5000],
+      wave1ByTime: new Date(START_MS),
+      wave2ByTime: new Date(START_MS + QUARTER_MS),
       batteryPowerW: [],
       circuits: [
         { circuitId: "grid", powerW: [16_040, 5000], limitW: [30_000, 20_000], shadowPricePerKwh: [0.1, 0] },

@@ -43,6 +43,8 @@ export function idlePlan(problem: Problem): SitePlan {
       limitW: zeros().fill(maxPowerW),
       shadowPricePerKwh: zeros(),
     })),
+    wave1ByMs: undefined,
+    wave2ByMs: undefined,
     summary: {
       requestedEnergyWh: 0,
       plannedEnergyWh: 0,

@@ -896,6 +896,18 @@ export interface SitePlan {
   batteryPowerW: number[];
   /** One for each circuit, parents before children. */
   circuits: CircuitPlan[];
+  /**
+   * When the commands of push wave 1 must be accepted at the latest: until then no limit is passed
+   * whichever of the commands have arrived. Absent: any time in the plan.
+   */
+  wave1ByTime:
+    | Date
+    | undefined;
+  /**
+   * The same for wave 2 once all of wave 1 are accepted. A command that is not accepted by then: plan
+   * again with what the chargers hold.
+   */
+  wave2ByTime: Date | undefined;
 }
 
 /** What one circuit carries. */
@@ -4273,6 +4285,8 @@ function createBaseSitePlan(): SitePlan {
     importPowerW: [],
     batteryPowerW: [],
     circuits: [],
+    wave1ByTime: undefined,
+    wave2ByTime: undefined,
   };
 }
 
@@ -4307,6 +4321,12 @@ export const SitePlan: MessageFns<SitePlan> = {
     }
     for (const v of message.circuits) {
       CircuitPlan.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.wave1ByTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.wave1ByTime), writer.uint32(58).fork()).join();
+    }
+    if (message.wave2ByTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.wave2ByTime), writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -4402,6 +4422,22 @@ export const SitePlan: MessageFns<SitePlan> = {
             message.circuits.push(CircuitPlan.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.wave1ByTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.wave2ByTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4425,6 +4461,8 @@ export const SitePlan: MessageFns<SitePlan> = {
     message.importPowerW = object.importPowerW?.map((e) => e) || [];
     message.batteryPowerW = object.batteryPowerW?.map((e) => e) || [];
     message.circuits = object.circuits?.map((e) => CircuitPlan.fromPartial(e)) || [];
+    message.wave1ByTime = object.wave1ByTime ?? undefined;
+    message.wave2ByTime = object.wave2ByTime ?? undefined;
     return message;
   },
 };
