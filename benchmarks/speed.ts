@@ -5,6 +5,7 @@ import createGlpkInstance, { type GLPK } from "glpk.js/node";
 import packagedHighs, { type Highs } from "highs";
 import { pino } from "pino";
 import { chargingOf } from "../src/domain/charging.ts";
+import type { Problem } from "../src/domain/problem.ts";
 import { createEngine, planSite } from "../src/engine.ts";
 import { connect, OptimizeRequest, OptimizerServiceClient } from "../src/grpc/client.ts";
 import { startServer } from "../src/grpc/server.ts";
@@ -146,6 +147,52 @@ async function measureSolve(): Promise<void> {
   }
 }
 
+/** Sites at the published bounds, whole calls with the default time limit. */
+async function measureLarge(): Promise<void> {
+  const allDay = (vehicles: number, slots: number, slotMs: number, energyWh?: number): Problem => {
+    const one = site(vehicles, 1);
+    const startMs = one.slotStartsMs[0];
+    return {
+      ...one,
+      slotStartsMs: Array.from({ length: slots + 1 }, (_, k) => startMs + k * slotMs),
+      sessions: one.sessions.map((session) => ({
+        ...session,
+        arrivalMs: startMs,
+        departureMs: startMs + slots * slotMs,
+        energyWh: energyWh ?? session.energyWh,
+      })),
+    };
+  };
+  const quarterMs = 900_000;
+  const sites: [string, Problem][] = [
+    ["1000 x 96", allDay(1000, 96, quarterMs)],
+    ["2000 x 96", allDay(2000, 96, quarterMs)],
+    ["2000 x 125", allDay(2000, 125, quarterMs, 30_000)],
+    ["28 x 8928", allDay(28, 8928, quarterMs / 3, 2_000_000)],
+  ];
+  process.stdout.write(
+    "\nVehicles x slots, all there all the time, a demand charge and no peak so far, 10 s at most\n\n",
+  );
+  const widths = [12, 9, 6, 9];
+  print(["site", "status", "s", "gap"], widths);
+  const engine = createEngine({
+    workers: 1,
+    maxQueue: 1,
+    onFault: (message) => process.stderr.write(`${message}\n`),
+  });
+  try {
+    for (const [name, one] of sites) {
+      if (one.site.tariff !== undefined) one.site.tariff.demandPeakSoFarW = 0;
+      const start = performance.now();
+      const { status, solve } = await engine.optimise(one);
+      const gap = Number.isNaN(solve.gap) ? "-" : `${(100 * solve.gap).toFixed(2)} %`;
+      print([name, status, ((performance.now() - start) / 1000).toFixed(1), gap], widths);
+    }
+  } finally {
+    await engine.close();
+  }
+}
+
 async function measureWire(): Promise<void> {
   const workers = availableParallelism();
   const logger = pino({ level: "silent" });
@@ -209,4 +256,5 @@ process.stdout.write(
   `Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores\n\n`,
 );
 await measureSolve();
+if (!quick) await measureLarge();
 await measureWire();

@@ -17,13 +17,20 @@ import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
 import { steady } from "./model/steady.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
-import type { Solver } from "./solve/solver.ts";
+import type { Method, Solver } from "./solve/solver.ts";
 import { practiceSite } from "./warmup.ts";
 
 /** Columns up to which independent pieces of a program are solved in one call. */
 const PACK_COLUMNS = 1000;
 /** Columns from which HiGHS is faster than GLPK, loading and re-solving included (`npm run bench`). */
 const HIGHS_COLUMNS = 100;
+/**
+ * Columns from which a program is solved from inside, where no vehicle ends short: the simplex
+ * method walks long through the equal optima that such sites have. Scarcity leaves few.
+ */
+const INTERIOR_COLUMNS = 50_000;
+/** Columns from which the way on to a corner takes too long; then no search follows, powers are only rounded. */
+const NO_CORNER_COLUMNS = 150_000;
 /** Vehicle-slots from which the safe plan is handed over first, in case the thread must be ended. */
 const LONG_SOLVE_SLOTS = 10_000;
 /** Time left under which it is as well: a solver call that takes longer than it should is then of no harm. */
@@ -71,6 +78,7 @@ export function planSite(
   const duals = new Float64Array(program.lp.rowCount);
   const used = new Set<Solver["name"]>();
   let bound = 0;
+  let found = 0;
   let solved = 0;
   let isProved = true;
   for (const part of parts) {
@@ -82,7 +90,8 @@ export function planSite(
       bound = Number.NaN;
       continue;
     }
-    solved++;
+    found++;
+    if (!Number.isNaN(outcome.bound)) solved++;
     bound += outcome.bound;
     isProved &&= gapOf(outcome.objective, outcome.bound) <= MIP_GAP;
     part.columns.forEach((column, j) => {
@@ -93,7 +102,7 @@ export function planSite(
       duals[row] = outcome.duals[r];
     });
   }
-  if (solved === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
+  if (found === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
   const solveMs = startedMs - leftMs();
 
   const isComplete = solved === parts.length;
@@ -185,17 +194,35 @@ function solvePart(
   if (leftMs() <= 0) return undefined;
   const loaded = solver.load(part.lp);
   try {
-    const relaxed = loaded.solve({ timeLimitMs: leftMs() });
+    const method = methodFor(program, part);
+    const relaxed = loaded.solve({ timeLimitMs: leftMs(), method });
+    // Extraction drops what is under a minimum, but it can't mend a block.
+    const canRound = !program.problem.sessions.some(({ uninterruptible }) => uninterruptible);
+    if (relaxed.status === "feasible" && canRound) return unproved(relaxed.primal, part);
     if (relaxed.status !== "optimal") return undefined;
-    const refined = refine(program, part, integerSolver, loaded, relaxed, leftMs);
+    const refined =
+      canRound && method === "INTERIOR"
+        ? undefined
+        : refine(program, part, integerSolver, loaded, relaxed, leftMs);
     const { primal, duals } = relaxed;
     if (refined !== undefined) return { ...refined, relaxed: primal, duals };
-    // Extraction drops what is under a minimum, but it can't mend a block.
-    if (program.problem.sessions.some(({ uninterruptible }) => uninterruptible)) return undefined;
+    if (!canRound) return undefined;
     return { primal, relaxed: primal, duals, objective: Number.POSITIVE_INFINITY, bound: relaxed.objective };
   } finally {
     loaded.dispose();
   }
+}
+
+/** A point of a piece that time ran out on: it keeps every limit, and nothing is known of how good it is. */
+function unproved(primal: Float64Array, { rows }: Part): PartOutcome {
+  const unknown = { objective: Number.POSITIVE_INFINITY, bound: Number.NaN };
+  return { primal, relaxed: primal, duals: new Float64Array(rows.length), ...unknown };
+}
+
+function methodFor(program: Program, part: Part): Method {
+  const { columnCount } = part.lp;
+  if (program.scarce || columnCount < INTERIOR_COLUMNS) return "SIMPLEX";
+  return columnCount < NO_CORNER_COLUMNS ? "INTERIOR_TO_CORNER" : "INTERIOR";
 }
 
 function choose(solvers: Solvers, choice: SolverChoice, part: Part): Solver {
@@ -300,7 +327,8 @@ export function createEngine(options: EngineOptions): Engine {
       const answerByMs = Math.min(deadlineMs, nowMs + problem.timeLimitMs);
       // The hard limit leaves time for the safe plan here, the soft one for the answer there.
       const hardMs = answerByMs - safePlanMs(problem);
-      const finishMs = hardMs - 0.1 * (hardMs - nowMs);
+      const finishMs =
+        hardMs - Math.max(0.1 * (hardMs - nowMs), Math.min(afterSolveMs(problem), (hardMs - nowMs) / 2));
       let safe: Planned | undefined;
       if (finishMs > nowMs) {
         try {
@@ -332,8 +360,18 @@ export function createEngine(options: EngineOptions): Engine {
 
 /** Time to set aside for the safe plan, ms, by the size of the problem: twice what it takes the first time. */
 function safePlanMs(problem: Problem): number {
+  return 10 + cellsOf(problem) / 200;
+}
+
+/** Time that rounding, profiles and the check take after the solve, ms. */
+function afterSolveMs(problem: Problem): number {
+  return cellsOf(problem) / 80;
+}
+
+/** Circuit-slots and vehicle-slots, about. */
+function cellsOf(problem: Problem): number {
   const slotMs = problem.slotStartsMs[1] - problem.slotStartsMs[0];
   let cells = problem.slotStartsMs.length * problem.site.circuits.length;
   for (const { arrivalMs, departureMs } of problem.sessions) cells += (departureMs - arrivalMs) / slotMs + 1;
-  return 10 + cells / 200;
+  return cells;
 }

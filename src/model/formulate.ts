@@ -39,7 +39,7 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
   const demand = addDemandCharge(powers, builder);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder) : undefined;
-  return { ...powers, lp: builder.build(), energy, circuitRows, demand, flat };
+  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, demand, flat };
 }
 
 function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {

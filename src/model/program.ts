@@ -32,6 +32,8 @@ export interface Powers {
 /** A site's linear program and what its columns and rows mean. */
 export interface Program extends Powers {
   lp: Lp;
+  /** Whether some vehicle may end short, so that unmet energy has its fair segments. */
+  scarce: boolean;
   circuitRows: CircuitRow[];
   energy: EnergyColumns[];
   demand: DemandColumns | undefined;

@@ -5,7 +5,7 @@ import { TIE_BREAKS } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
 
 // Exchanges tried; a bound on work, far above what a site of some hundred vehicles takes.
-const MAX_TRIES = 3_000_000;
+const MAX_TRIES = 500_000;
 const MAX_PASSES = 8;
 const TOLERANCE_W = 1e-6;
 

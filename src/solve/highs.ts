@@ -13,7 +13,7 @@ import {
   withoutValues,
 } from "./guard.ts";
 import { type Instances, startInstances } from "./instances.ts";
-import type { IntegerOptions, LoadedProgram, Solution, Solver } from "./solver.ts";
+import type { IntegerOptions, LoadedProgram, Method, Solution, Solver } from "./solver.ts";
 
 // The package's types describe its CommonJS build; imported, the default export is the loader itself.
 const loadHighs = packaged as unknown as typeof packaged.default;
@@ -65,12 +65,17 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
     return { ...withoutValues("feasible"), objective, primal };
   };
 
-  const solve = (timeLimitS: number): Solution => {
+  const solve = (timeLimitS: number, method: Method = "SIMPLEX"): Solution => {
     const degenerate = solveDegenerate(lp);
     if (degenerate !== undefined) return degenerate;
     return call(() => {
       // Without presolve: faster on site programs, and the basis is of the program itself.
-      model.options.set({ solver: "simplex", presolve: "off", time_limit: timeLimitS });
+      model.options.set({
+        solver: method === "SIMPLEX" ? "simplex" : "ipm",
+        run_crossover: method === "INTERIOR" ? "off" : "on",
+        presolve: "off",
+        time_limit: timeLimitS,
+      });
       return run(tolerance);
     });
   };
@@ -114,7 +119,7 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
       lp.upper[column] = upper;
       call(() => model.changeColBounds(column, lower, upper));
     },
-    solve: ({ timeLimitMs }) => solve(toSeconds(timeLimitMs)),
+    solve: ({ timeLimitMs, method }) => solve(toSeconds(timeLimitMs), method),
     solveIntegers(options) {
       checkIntegerOptions(lp, options);
       // Without integers HiGHS would tell no bound of a search.

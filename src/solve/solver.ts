@@ -31,10 +31,23 @@ export interface IntegerOptions {
   start?: Float64Array;
 }
 
+/**
+ * - `SIMPLEX`: from corner to corner, from the last basis where there is one. The default.
+ * - `INTERIOR`: from inside, and stays there: an optimum, but no corner, and no basis to go on from.
+ * - `INTERIOR_TO_CORNER`: from inside to an optimal corner.
+ */
+export type Method = "SIMPLEX" | "INTERIOR" | "INTERIOR_TO_CORNER";
+
+export interface SolveOptions {
+  timeLimitMs: number;
+  /** A solver that has one method only takes that. */
+  method?: Method;
+}
+
 /** A program handed to a solver, so that changed bounds can be solved from the last basis. */
 export interface LoadedProgram {
   setBounds(column: number, lower: number, upper: number): void;
-  solve(options: { timeLimitMs: number }): Solution;
+  solve(options: SolveOptions): Solution;
   solveIntegers(options: IntegerOptions): Solution;
   /** Frees what the solver holds; the program can't be used afterwards. */
   dispose(): void;

@@ -94,6 +94,23 @@ describe.each(factories.map(([name]) => name))("%s", (name) => {
     expect(Array.from(solution.duals)).toEqual([-1, -1]);
   });
 
+  it("has the same optimum and bound by every method, and goes on from a corner", () => {
+    for (let seed = 0; seed < 6; seed++) {
+      const lp = siteProgram(seed, 12, 24);
+      const { objective } = solve(solver, lp);
+      for (const method of ["SIMPLEX", "INTERIOR_TO_CORNER", "INTERIOR"] as const) {
+        const loaded = solver.load(lp);
+        const first = loaded.solve({ ...plenty, method });
+        expect(first.status).toBe("optimal");
+        expectNear(first.objective, objective);
+        expect(violationOf(lp, first.primal)).toBeLessThan(1e-6);
+        expectNear(dualObjective(lp, first.duals), objective);
+        expectNear(loaded.solve(plenty).objective, objective);
+        loaded.dispose();
+      }
+    }
+  });
+
   it("gives a row that must be reached a dual of at least 0", () => {
     // 2 x >= 6 at 5 a unit: a unit more on the right costs 2.5.
     const solution = solve(solver, programOf([5], [[0, inf]], [[6, inf, [2]]]));
