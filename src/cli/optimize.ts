@@ -18,7 +18,7 @@ const CALL_MARGIN_MS = 5000;
 
 /** Plans the request in a file and prints the plan. Throws INVALID_ARGUMENT on bad input. */
 export async function optimize(file: string, { address, json }: OptimizeOptions): Promise<void> {
-  const request = requestFromJson(await readInput(file));
+  const request = requestFromJson(await readInput(file), Date.now());
   const response = address === undefined ? await planHere(request) : await planThere(request, address);
   process.stdout.write(
     json

@@ -12,6 +12,7 @@ import {
 } from "@bufbuild/protobuf";
 import { type FieldViolation, WattslotError } from "../domain/errors.ts";
 import { OptimizeRequest, OptimizeResponse } from "../gen/wattslot/v1/optimizer.ts";
+import { toProblem } from "./convert.ts";
 import { registry } from "./registry.ts";
 import { syntaxError } from "./syntax.ts";
 
@@ -23,9 +24,10 @@ const responseMessage = message("wattslot.v1.OptimizeResponse");
  * contract, enum names, RFC 3339 times, unknown fields refused.
  *
  * Throws INVALID_ARGUMENT: with the line and column where the text is not JSON, else with every
- * field that the contract does not have or that has a value of another type.
+ * field that the contract does not have or that has a value of another type, and with what is wrong
+ * in the rest of the request. `nowMs` is the default start.
  */
-export function requestFromJson(text: string): OptimizeRequest {
+export function requestFromJson(text: string, nowMs: number): OptimizeRequest {
   let json: JsonValue;
   try {
     json = JSON.parse(text);
@@ -33,12 +35,33 @@ export function requestFromJson(text: string): OptimizeRequest {
     throw new WattslotError("INVALID_ARGUMENT", `not JSON: ${syntaxError(text)}`, { cause: error });
   }
   try {
-    return OptimizeRequest.decode(toBinary(requestMessage, fromJsonString(requestMessage, text)));
-  } catch (error) {
-    const violations = messageViolations(requestMessage, json, "");
-    if (violations.length === 0) violations.push({ field: "", description: (error as Error).message });
-    throw new WattslotError("INVALID_ARGUMENT", "not an OptimizeRequest", { violations, cause: error });
+    refuseWrongTimes(requestMessage, json);
+    return decodeRequest(text);
+  } catch (cause) {
+    const rejects = new Rejects();
+    const rest = readable(requestMessage, json, "", rejects);
+    const violations = [...rejects.violations, ...wrongValues(rest, rejects, nowMs)];
+    if (violations.length === 0) violations.push({ field: "", description: (cause as Error).message });
+    throw new WattslotError("INVALID_ARGUMENT", "not an OptimizeRequest", { violations, cause });
   }
+}
+
+function decodeRequest(text: string): OptimizeRequest {
+  return OptimizeRequest.decode(toBinary(requestMessage, fromJsonString(requestMessage, text)));
+}
+
+/** What is wrong with the values of a request from which the fields of wrong type are left out. */
+function wrongValues(rest: JsonValue, rejects: Rejects, nowMs: number): FieldViolation[] {
+  try {
+    toProblem(decodeRequest(JSON.stringify(rest)), nowMs);
+  } catch (error) {
+    if (!(error instanceof WattslotError)) return [];
+    // What only follows from the fields left out: that they are missing, or can't be found by their id.
+    return error.violations.filter(
+      ({ field, description }) => !rejects.covers(field) && !/^there is no | has no EVSE /.test(description),
+    );
+  }
+  return [];
 }
 
 /** An answer in the JSON mapping of proto3; fields that hold their default are left out. */
@@ -53,57 +76,124 @@ function message(typeName: string): DescMessage {
   return found;
 }
 
-function messageViolations(desc: DescMessage, json: JsonValue, path: string): FieldViolation[] {
-  if (!isObject(json))
-    return [{ field: path, description: `${path === "" ? "the request " : ""}must be an object` }];
-  const violations: FieldViolation[] = [];
+/** Fields that can't be read, and what is wrong with them. */
+class Rejects {
+  readonly violations: FieldViolation[] = [];
+  readonly #paths = new Set<string>();
+
+  add(field: string, description: string): undefined {
+    this.violations.push({ field, description });
+    this.#paths.add(field);
+  }
+
+  /** Of a group whose member was rejected nothing is left. */
+  leaveOut(group: string): void {
+    this.#paths.add(group);
+  }
+
+  /** Whether a path is that of a rejected field or lies in one. */
+  covers(path: string): boolean {
+    if (this.#paths.has("")) return true;
+    return [...this.#paths].some(
+      (field) => path === field || path.startsWith(`${field}.`) || path.startsWith(`${field}[`),
+    );
+  }
+}
+
+/** A message's JSON without the fields that can't be read, which go to the rejects. */
+function readable(desc: DescMessage, json: JsonValue, path: string, rejects: Rejects): JsonObject {
+  const rest: JsonObject = {};
+  if (!isObject(json)) {
+    rejects.add(path, `${path === "" ? "the request " : ""}must be an object`);
+    return rest;
+  }
+  const prefix = path === "" ? "" : `${path}.`;
   // The name under which each field, or one of each group that excludes each other, was given.
   const given = new Map<string, string>();
   for (const [key, value] of Object.entries(json)) {
     const field = desc.fields.find(({ name, jsonName }) => key === name || key === jsonName);
-    const at = `${path === "" ? "" : `${path}.`}${field?.name ?? key}`;
+    const at = `${prefix}${field?.name ?? key}`;
     if (field === undefined) {
-      violations.push({ field: at, description: `is not a field of ${desc.name}` });
+      rejects.add(at, `is not a field of ${desc.name}`);
       continue;
     }
     if (value === null) continue;
     const group = field.oneof?.name ?? field.name;
     const other = given.get(group);
-    if (other === field.name) violations.push({ field: at, description: "is given twice" });
-    else if (other !== undefined) violations.push({ field: at, description: `excludes ${other}` });
+    if (other !== undefined) {
+      rejects.add(at, other === field.name ? "is given twice" : `excludes ${other}`);
+      continue;
+    }
     given.set(group, field.name);
-    violations.push(...fieldViolations(desc, field, value, at));
+    const read = readableField(desc, field, value, at, rejects);
+    if (read !== undefined) rest[field.name] = read;
+    else if (field.oneof !== undefined) rejects.leaveOut(`${prefix}${group}`);
   }
-  return violations;
+  return rest;
 }
 
-function fieldViolations(
+function readableField(
   desc: DescMessage,
   field: DescField,
   value: JsonValue,
   at: string,
-): FieldViolation[] {
-  if (field.fieldKind !== "list") return valueViolations(desc, field, value, value, at);
-  if (!Array.isArray(value)) return [{ field: at, description: "must be a list" }];
-  return value.flatMap((element, i) => valueViolations(desc, field, element, [element], `${at}[${i}]`));
+  rejects: Rejects,
+): JsonValue | undefined {
+  if (field.fieldKind !== "list") return readableValue(desc, field, value, value, at, rejects);
+  if (!Array.isArray(value)) return rejects.add(at, "must be a list");
+  // The places of the others must stay as they are.
+  const filler = field.message === undefined ? 0 : {};
+  return value.map(
+    (element, i) => readableValue(desc, field, element, [element], `${at}[${i}]`, rejects) ?? filler,
+  );
 }
 
 /** `value` is a single value of the field, `whole` the same as the field's JSON: in a list where it is one. */
-function valueViolations(
+function readableValue(
   desc: DescMessage,
   field: DescField,
   value: JsonValue,
   whole: JsonValue,
   at: string,
-): FieldViolation[] {
+  rejects: Rejects,
+): JsonValue | undefined {
   const nested = field.message;
-  if (nested !== undefined && nested.typeName !== "google.protobuf.Timestamp")
-    return messageViolations(nested, value, at);
+  if (nested !== undefined && !isTimestamp(nested)) return readable(nested, value, at, rejects);
   try {
+    if (nested !== undefined) refuseWrongTime(value);
     fromJson(desc, { [field.name]: whole });
-    return [];
+    return value;
   } catch {
-    return [{ field: at, description: `must be ${expectation(field)}` }];
+    return rejects.add(at, `must be ${expectation(field)}`);
+  }
+}
+
+function isTimestamp(desc: DescMessage): boolean {
+  return desc.typeName === "google.protobuf.Timestamp";
+}
+
+const TIME = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** Throws on days and hours that do not exist: the library takes 30 February for 2 March. */
+function refuseWrongTime(value: JsonValue): void {
+  const parts = typeof value === "string" ? TIME.exec(value) : null;
+  const [year, month, day, hour, minute, second] = (parts ?? []).slice(1).map(Number);
+  const time = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
+  const isReal =
+    time.getUTCMonth() === month - 1 && time.getUTCDate() === day && hour < 24 && minute < 60 && second < 60;
+  if (!isReal) throw new Error("no such time");
+}
+
+/** Throws where a time in a message, or in one that it holds, does not exist. */
+function refuseWrongTimes(desc: DescMessage, json: JsonValue): void {
+  if (!isObject(json)) return;
+  for (const { name, jsonName, message: nested } of desc.fields) {
+    const value = json[jsonName] ?? json[name];
+    if (nested === undefined || value === undefined || value === null) continue;
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (isTimestamp(nested)) refuseWrongTime(one);
+      else refuseWrongTimes(nested, one);
+    }
   }
 }
 

@@ -142,9 +142,13 @@ function readStay(
   }
   const leavesMs = findings.time(`${field}.departure_time`, departureTime);
   const departureMs = Math.floor(leavesMs / 1000) * 1000;
-  if (leavesMs <= givenMs) findings.wrong(`${field}.departure_time`, "must be after arrival_time");
-  else if (leavesMs <= planStartMs) {
-    findings.wrong(`${field}.departure_time`, "must be after the start of the plan: the vehicle has left");
+  if (leavesMs <= planStartMs) {
+    findings.wrong(
+      `${field}.departure_time`,
+      `must be after the start of the plan, ${new Date(planStartMs).toISOString()}: the vehicle has left`,
+    );
+  } else if (leavesMs <= givenMs) {
+    findings.wrong(`${field}.departure_time`, "must be after arrival_time");
   } else if (departureMs <= arrivalMs) {
     findings.wrong(`${field}.departure_time`, "leaves no whole second to charge in");
   }

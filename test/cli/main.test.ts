@@ -226,7 +226,7 @@ describe("serve and signals", () => {
     stream.on("error", () => {});
     const answers: AsyncIterator<OptimizeBatchResponse> = stream.iterator({ destroyOnReturn: false });
     const plan = async (requestId: string) => {
-      stream.write({ requestId, request: requestFromJson(example) });
+      stream.write({ requestId, request: requestFromJson(example, Date.now()) });
       const { value } = await answers.next();
       return value?.outcome?.$case === "response" ? value.outcome.value.status : undefined;
     };

@@ -5,7 +5,7 @@ import { requestFromJson, responseToJson } from "../../src/grpc/json.ts";
 
 function violations(json: unknown): string[] {
   try {
-    requestFromJson(JSON.stringify(json));
+    requestFromJson(JSON.stringify(json), 0);
   } catch (error) {
     if (!(error instanceof WattslotError)) throw error;
     expect(error.code).toBe("INVALID_ARGUMENT");
@@ -16,12 +16,15 @@ function violations(json: unknown): string[] {
 
 describe("requestFromJson", () => {
   test("takes camelCase and the contract's names, enum names and numbers, times with any offset", () => {
-    const request = requestFromJson(`{
+    const request = requestFromJson(
+      `{
       "site": { "site_id": "s", "evses": [{ "stationId": "c", "supply": "SUPPLY_DC" }, { "supply": 1 }] },
       "startTime": "2026-11-23T09:00:00.250+01:00",
       "slot_seconds": "900",
       "sessions": [{ "sessionId": "a", "energyWh": 1.5e4, "arrivalTime": null }]
-    }`);
+    }`,
+      0,
+    );
     expect(request.site?.siteId).toBe("s");
     expect(request.site?.evses.map(({ supply }) => supply)).toEqual([Supply.DC, Supply.AC]);
     expect(request.startTime?.getTime()).toBe(Date.UTC(2026, 10, 23, 8, 0, 0, 250));
@@ -49,7 +52,7 @@ describe("requestFromJson", () => {
         ],
         objective: { preference: "CHEAP" },
         extra: { deep: [1] },
-      }),
+      }).slice(0, 15),
     ).toEqual([
       "site.site_id: must be text",
       "site.circuits[0].max_power_w: must be a number",
@@ -70,11 +73,64 @@ describe("requestFromJson", () => {
   });
 
   test("refuses one field given by both of its names", () => {
-    expect(violations({ site: { siteId: "a", site_id: "b" } })).toEqual(["site.site_id: is given twice"]);
+    expect(violations({ site: { siteId: "a", site_id: "b" } })).toContain("site.site_id: is given twice");
+  });
+
+  test("names what is wrong with the other values at the same time, and not what follows from the first", () => {
+    const start = "2026-11-23T08:00:00Z";
+    const [grid, evse] = [
+      { circuitId: "grid", maxPowerW: -1 },
+      { stationId: "CS1", evseId: "one" },
+    ];
+    expect(
+      violations({
+        site: { siteId: "s", circuits: [grid], evses: [evse] },
+        startTime: start,
+        sessions: [
+          {
+            sessionId: "a",
+            stationId: "CS1",
+            evseId: 1,
+            energyWh: "much",
+            departureTime: start,
+            priority: 20,
+          },
+        ],
+      }),
+    ).toEqual([
+      "site.evses[0].evse_id: must be a whole number from 0 to 4294967295",
+      "sessions[0].energy_wh: must be a number",
+      "site.circuits[0].max_power_w: must be from 0 to 1000000000, is -1",
+      "sessions[0].departure_time: must be after the start of the plan, 2026-11-23T08:00:00.000Z: the vehicle has left",
+      "sessions[0].priority: must be from 0.1 to 10, is 20",
+    ]);
+  });
+
+  test("refuses days and hours that do not exist", () => {
+    for (const time of [
+      "2027-02-30T00:00:00Z",
+      "2026-11-23T24:00:00Z",
+      "2026-13-01T00:00:00Z",
+      "2026-11-23T08:60:00Z",
+      "2026-11-23",
+      "2026-11-23 08:00:00Z",
+    ]) {
+      expect(violations({ startTime: time }), time).toContain(
+        "start_time: must be an RFC 3339 time such as 2026-11-23T08:00:00Z",
+      );
+    }
+    expect(
+      violations({
+        site: { siteId: "s", circuits: [{ circuitId: "g" }] },
+        startTime: "2028-02-29T23:59:59.5-11:30",
+      }),
+    ).toEqual([]);
   });
 
   test("refuses a name that stands twice in one object, which JSON.parse lets pass", () => {
-    expect(() => requestFromJson('{"site":{"siteId":"a","siteId":"b"}}')).toThrow("not an OptimizeRequest");
+    expect(() => requestFromJson('{"site":{"siteId":"a","siteId":"b"}}', 0)).toThrow(
+      "not an OptimizeRequest",
+    );
   });
 
   test("refuses what is not an object", () => {
@@ -82,11 +138,13 @@ describe("requestFromJson", () => {
   });
 
   test("names line and column where the text is not JSON", () => {
-    expect(() => requestFromJson('{\n  "site": }')).toThrow("not JSON: line 2, column 11: expected a value");
+    expect(() => requestFromJson('{\n  "site": }', 0)).toThrow(
+      "not JSON: line 2, column 11: expected a value",
+    );
   });
 
   test("hostile names stay names", () => {
-    expect(() => requestFromJson('{"__proto__":{"site":{}},"constructor":1}')).toThrow(WattslotError);
+    expect(() => requestFromJson('{"__proto__":{"site":{}},"constructor":1}', 0)).toThrow(WattslotError);
   });
 });
 
