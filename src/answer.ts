@@ -122,6 +122,7 @@ export function answer(
       carbonKg: measures.carbonKg,
       uncontrolledCost: sum(asap.energyCosts) + asap.demandCost,
       uncontrolledPeakW: asap.peakImportW,
+      uncontrolledEnergyWh: sum(sessions.map(({ energyWh }, i) => Math.min(energyWh, asap.allowedWh[i]))),
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
     },
     notices: [...problem.notices, ...limitNotices(problem, charging, room)],

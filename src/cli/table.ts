@@ -7,6 +7,7 @@ import {
   type OptimizeRequest,
   type OptimizeResponse,
   PlanStatus,
+  type PlanSummary,
   type SessionPlan,
   ShortfallCause,
   SolverKind,
@@ -92,7 +93,7 @@ export function formatPlan(
       .filter(isShort)
       .flatMap((plan) => wrap(`${plain(plan.sessionId)}: ${whyShort(request, response, plan)}`, width)),
     [bold(circuitHead), ...circuitRows],
-    siteLines(request, response),
+    siteLines(request, response).flatMap((line) => wrap(line, width)),
     response.notices.flatMap(({ code, field, message }) =>
       wrap(plain(`${code} ${field}: ${message}`), width),
     ),
@@ -278,7 +279,7 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
     if (request.site?.tariff !== undefined) {
       const cost = summary.energyCost + summary.demandCost;
       lines.push(
-        `Cost     ${money(request, cost)} = energy ${money(request, summary.energyCost)} + demand ${money(request, summary.demandCost)}; uncontrolled ${money(request, summary.uncontrolledCost)}`,
+        `Cost     ${money(request, cost)} = energy ${money(request, summary.energyCost)} + demand ${money(request, summary.demandCost)}; uncontrolled ${money(request, summary.uncontrolledCost)}${forOtherEnergy(summary)}`,
       );
     }
     if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
@@ -290,13 +291,19 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
   );
   if (waves.length > 0) lines.push(`Push     ${waves.join(", ")}`);
   if (solve !== undefined) {
-    const gap = solve.gap === undefined ? "" : `, gap ${(solve.gap * 100).toFixed(3)} %`;
+    const gap = solve.gap === undefined ? "" : `, as sent ${(solve.gap * 100).toFixed(3)} % from the bound`;
     lines.push(
       `Solved   ${SOLVERS[solve.solver] ?? "?"}${gap}, ${Math.round(solve.solveMs)} ms in the solver, ${Math.round(solve.totalMs)} ms in all`,
       `Checked  ${solve.checks} checks of the profiles passed`,
     );
   }
   return lines;
+}
+
+/** What the uncontrolled cost pays for, where that is not what the plan's does. */
+function forOtherEnergy({ plannedEnergyWh, uncontrolledEnergyWh }: PlanSummary): string {
+  const isSame = Math.abs(uncontrolledEnergyWh - plannedEnergyWh) < 0.001 * plannedEnergyWh;
+  return isSame ? "" : ` for ${kilo(uncontrolledEnergyWh)} kWh`;
 }
 
 /** The header line and one line a row. */

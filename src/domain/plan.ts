@@ -68,6 +68,7 @@ export interface PlanSummary {
   carbonKg: number;
   uncontrolledCost: number;
   uncontrolledPeakW: number;
+  uncontrolledEnergyWh: number;
   changedEnergyWh: number;
 }
 

@@ -1,8 +1,11 @@
+import { once } from "node:events";
+import { finished } from "node:stream/promises";
 import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type ErrorCode, type FieldViolation, WattslotError } from "../domain/errors.ts";
 import { BadRequest } from "../gen/google/rpc/error_details.ts";
 import { Status } from "../gen/google/rpc/status.ts";
 import {
+  type OptimizeBatchResponse,
   OptimizeRequest,
   type OptimizeResponse,
   OptimizerServiceClient,
@@ -19,6 +22,7 @@ export {
   OptimizerServiceClient,
   Phase,
   PlanStatus,
+  type PlanSummary,
   Preference,
   type SessionPlan,
   ShortfallCause,
@@ -39,7 +43,22 @@ export interface Optimizer {
     request: PartialRequest,
     options?: { timeoutMs?: number; signal?: AbortSignal },
   ): Promise<OptimizeResponse>;
+  /**
+   * Plans many sites over one stream. Requests are taken as fast as the server plans; answers come
+   * as each is ready, not in order, an error of one request in its answer. Throws a WattslotError when
+   * the stream ends before all are answered. Leaving the loop ends the stream.
+   */
+  optimizeBatch(
+    requests: Iterable<BatchItem> | AsyncIterable<BatchItem>,
+    options?: { signal?: AbortSignal },
+  ): AsyncIterable<OptimizeBatchResponse>;
   close(): void;
+}
+
+/** One request of a batch; the id comes back with its answer. */
+export interface BatchItem {
+  requestId: string;
+  request: PartialRequest;
 }
 
 /** Connects to `HOST:PORT`, without TLS unless credentials are given. */
@@ -68,8 +87,43 @@ export function connect(
         const cancel = () => call.cancel();
         signal?.addEventListener("abort", cancel, { once: true });
       }),
+    optimizeBatch: (requests, { signal } = {}) => batch(client, requests, signal),
     close: () => client.close(),
   };
+}
+
+async function* batch(
+  client: OptimizerServiceClient,
+  requests: Iterable<BatchItem> | AsyncIterable<BatchItem>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<OptimizeBatchResponse> {
+  if (signal?.aborted) throw new WattslotError("CANCELLED", "cancelled before it was sent");
+  const call = client.optimizeBatch();
+  const cancel = () => call.cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  let failure: unknown;
+  const send = async () => {
+    for await (const { requestId, request } of requests) {
+      if (call.destroyed) return;
+      const item = { requestId, request: OptimizeRequest.fromPartial(request) };
+      // The stream's end while waiting is the reader's to tell.
+      if (!call.write(item)) await Promise.race([once(call, "drain"), finished(call)]);
+    }
+    call.end();
+  };
+  const sent = send().catch((error) => {
+    failure ??= error;
+    call.cancel();
+  });
+  try {
+    yield* call as AsyncIterable<OptimizeBatchResponse>;
+    await sent;
+  } catch (error) {
+    throw failure ?? fromServiceError(error as ServiceError);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    call.cancel();
+  }
 }
 
 const CODES: Partial<Record<status, ErrorCode>> = {

@@ -49,6 +49,7 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       carbonKg: round(summary.carbonKg, 1e6),
       uncontrolledCost: round(summary.uncontrolledCost, 1e6),
       uncontrolledPeakW: round(summary.uncontrolledPeakW, 1e3),
+      uncontrolledEnergyWh: round(summary.uncontrolledEnergyWh, 1e3),
       changedEnergyWh: round(summary.changedEnergyWh, 1e3),
     },
     notices: plan.notices,

@@ -45,18 +45,25 @@ export function readSessions(
   });
   if (where !== undefined) refuseUncontrolled(findings, sessions, where);
   refuseOverlaps(findings, sessions, read);
-  if (where !== undefined) refuseUnstoppable(findings, read, where);
+  if (where !== undefined) tellOfUnchargeable(findings, read, where);
   return read;
 }
 
 /** A vehicle that its charger's limits never suit can only be told 0, which some chargers don't take. */
-function refuseUnstoppable(findings: Findings, sessions: readonly Session[], { site }: ReadSite): void {
+function tellOfUnchargeable(findings: Findings, sessions: readonly Session[], { site }: ReadSite): void {
   sessions.forEach((session, n) => {
     const evse = site.evses[session.evse];
-    if (evse?.ocpp.rejectsZeroLimit && chargingRange(site, session).maxPowerW === 0) {
+    if (evse === undefined || chargingRange(site, session).maxPowerW > 0) return;
+    if (evse.ocpp.rejectsZeroLimit) {
       findings.wrong(
         `sessions[${n}].max_current_a`,
         "the vehicle can take no limit that its charger can give, and the charger rejects a limit of 0",
+      );
+    } else if (session.energyWh > 0) {
+      findings.notice(
+        "CANNOT_CHARGE",
+        `sessions[${n}]`,
+        "the highest limit that the vehicle, its charger and the limit step allow is below the minimum: it can't charge",
       );
     }
   });

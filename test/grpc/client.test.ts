@@ -48,6 +48,45 @@ describe("against a server", () => {
     expect(plan.sessionPlans[0].powerW).toEqual([11_040, 11_040, 11_040, 11_040, 0, 0, 0, 0]);
   });
 
+  test("a batch answers each request, and tells of a wrong one in its answer", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const items = Array.from({ length: 40 }, (_, n) => ({
+      requestId: `${n}`,
+      request: n === 7 ? { ...request, slotSeconds: 7 } : request,
+    }));
+    const outcomes = new Map<string, string | undefined>();
+    for await (const { requestId, outcome } of optimizer.optimizeBatch(items)) {
+      outcomes.set(requestId, outcome?.$case);
+    }
+    expect(outcomes.size).toBe(40);
+    expect([...outcomes].filter(([, outcome]) => outcome !== "response")).toEqual([["7", "error"]]);
+  });
+
+  test("a batch ends when its reader leaves, its caller aborts or its requests fail", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    async function* endless() {
+      for (let n = 0; ; n++) yield { requestId: `${n}`, request };
+    }
+    let read = 0;
+    for await (const { outcome } of optimizer.optimizeBatch(endless())) {
+      expect(outcome?.$case).toBe("response");
+      if (++read === 3) break;
+    }
+    const canceller = new AbortController();
+    const aborted = async () => {
+      for await (const _ of optimizer.optimizeBatch(endless(), canceller)) canceller.abort();
+    };
+    await expect(aborted()).rejects.toMatchObject({ code: "CANCELLED" });
+    async function* broken() {
+      yield { requestId: "0", request };
+      throw new RangeError("no more");
+    }
+    const failed = async () => {
+      for await (const _ of optimizer.optimizeBatch(broken()));
+    };
+    await expect(failed()).rejects.toThrow("no more");
+  });
+
   test("a refusal names every wrong field", async () => {
     optimizer = connect(`127.0.0.1:${server.port}`);
     const bad = { ...request, slotSeconds: 7, sessions: [{ ...request.sessions![0], evseId: 9 }] };

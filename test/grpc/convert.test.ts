@@ -960,6 +960,11 @@ describe("assumptions are noticed", () => {
     expect(noticed(spoil)).toEqual(["VEHICLE_PHASES_CLIPPED sessions[2].phases"]);
   });
 
+  test("a vehicle that can take nothing that its charger gives", () => {
+    expect(noticed(({ sessions }) => (sessions[2].maxCurrentA = 5))).toEqual(["CANNOT_CHARGE sessions[2]"]);
+    expect(noticed(({ sessions }) => (sessions[1].maxPowerW = 0))).toEqual(["CANNOT_CHARGE sessions[1]"]);
+  });
+
   test("AC limits of a vehicle on DC", () => {
     const spoil: Spoil = ({ sessions }) => Object.assign(sessions[1], { maxCurrentA: 16, phases: 1 });
     expect(read(spoil).sessions[1]).toMatchObject({ maxCurrentA: Number.POSITIVE_INFINITY, phaseCount: 3 });

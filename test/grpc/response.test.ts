@@ -108,6 +108,7 @@ const plan: SitePlan = {
     carbonKg: 7,
     uncontrolledCost: 8,
     uncontrolledPeakW: 9,
+    uncontrolledEnergyWh: 12_000,
     changedEnergyWh: 10,
   },
   notices: [{ code: "DEPARTURE_ASSUMED", field: "sessions[1].departure_time", message: "m" }],

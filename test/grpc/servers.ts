@@ -55,6 +55,7 @@ export function idlePlan(problem: Problem): SitePlan {
       carbonKg: 0,
       uncontrolledCost: 0,
       uncontrolledPeakW: 0,
+      uncontrolledEnergyWh: 0,
       changedEnergyWh: 0,
     },
     notices,

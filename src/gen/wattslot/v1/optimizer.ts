@@ -944,6 +944,8 @@ export interface PlanSummary {
   uncontrolledPeakW: number;
   /** Energy moved against the installed plans. */
   changedEnergyWh: number;
+  /** Energy that uncontrolled_cost pays for: under a tight limit not the same as planned_energy_wh. */
+  uncontrolledEnergyWh: number;
 }
 
 /** An assumption made, or something that looks wrong. */
@@ -4612,6 +4614,7 @@ function createBasePlanSummary(): PlanSummary {
     uncontrolledCost: 0,
     uncontrolledPeakW: 0,
     changedEnergyWh: 0,
+    uncontrolledEnergyWh: 0,
   };
 }
 
@@ -4646,6 +4649,9 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     }
     if (message.changedEnergyWh !== 0) {
       writer.uint32(81).double(message.changedEnergyWh);
+    }
+    if (message.uncontrolledEnergyWh !== 0) {
+      writer.uint32(89).double(message.uncontrolledEnergyWh);
     }
     return writer;
   },
@@ -4743,6 +4749,14 @@ export const PlanSummary: MessageFns<PlanSummary> = {
             message.changedEnergyWh = reader.double();
             continue;
           }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.uncontrolledEnergyWh = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4770,6 +4784,7 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     message.uncontrolledCost = object.uncontrolledCost ?? 0;
     message.uncontrolledPeakW = object.uncontrolledPeakW ?? 0;
     message.changedEnergyWh = object.changedEnergyWh ?? 0;
+    message.uncontrolledEnergyWh = object.uncontrolledEnergyWh ?? 0;
     return message;
   },
 };
