@@ -283,6 +283,68 @@ describe("a plan", () => {
     }
   });
 
+  /** Nine vehicles that share 30 kW at prices by the hour, needs of 6 to 22 kWh, for eight hours. */
+  const shared = () =>
+    depot(
+      Array.from({ length: 9 }, (_, n) => ({
+        energyWh: 6000 + 2000 * n,
+        departureMs: START_MS + (5 + (n % 4)) * HOUR,
+      })),
+      {
+        circuits: [circuit({ maxPowerW: 30_000 })],
+        tariff: tariff({ prices: [0.3, 0.2, 0.25, 0.22, 0.28, 0.18, 0.3, 0.26] }),
+      },
+      8,
+    );
+  const heldBy = ({ sessionPlans, slotStartsMs }: SitePlan) =>
+    sessionPlans.map(({ powerW }) => ({
+      powerW: series(slotStartsMs[0], HOUR, [...powerW]),
+      chargingProfileId: 1,
+    }));
+
+  it("changes nothing when time passes and all goes as planned", () => {
+    let one = shared();
+    let last = plan(one);
+    for (let round = 0; round < 5; round++) {
+      const held = heldBy(last);
+      const startMs = one.slotStartsMs[1];
+      const sessions = one.sessions.flatMap((s, i) =>
+        s.departureMs <= startMs
+          ? []
+          : [
+              {
+                ...s,
+                installed: held[i],
+                arrivalMs: startMs,
+                energyWh: s.energyWh - last.sessionPlans[i].powerW[0],
+              },
+            ],
+      );
+      one = { ...one, sessions, slotStartsMs: one.slotStartsMs.slice(1) };
+      last = plan(one);
+      expect(last.sessionPlans.map(({ change }) => change)).toEqual(sessions.map(() => "UNCHANGED"));
+    }
+  });
+
+  it("changes few when a vehicle arrives: nobody where there is room, one where one can give way", () => {
+    const one = shared();
+    const held = heldBy(plan(one));
+    const arrives = (energyWh: number) => {
+      const wide = { ...one.site, evses: [...one.site.evses, evse({ stationId: "CS9" })] };
+      const newcomer = session({ sessionId: "new", evse: 9, energyWh, departureMs: START_MS + 8 * HOUR });
+      const sessions = [...one.sessions.map((s, i) => ({ ...s, installed: held[i] })), newcomer];
+      return plan({ ...one, site: wide, sessions });
+    };
+    const changed = ({ sessionPlans }: SitePlan) =>
+      sessionPlans.filter(({ change }) => change === "CHANGED").length;
+    const small = arrives(4140);
+    expect(small.summary.shortfallWh).toBe(0);
+    expect(changed(small)).toBeLessThanOrEqual(1);
+    const large = arrives(22_000);
+    expect(large.summary.shortfallWh).toBe(0);
+    expect(changed(large)).toBeLessThanOrEqual(4);
+  });
+
   it("says by when its waves must be accepted: until then nothing passes a limit, whatever has arrived", () => {
     let deadlines = 0;
     for (let seed = 0; seed < 60; seed++) {

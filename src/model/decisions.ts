@@ -56,8 +56,9 @@ export class Decisions {
     const { lower, upper } = this.#lp;
     const main = Math.min(minKw[e], upper[column[e]]);
     this.#loaded.setBounds(column[e], Math.max(main, lower[column[e]]), upper[column[e]]);
-    if (extra[e] >= 0)
-      this.#loaded.setBounds(extra[e], minKw[e] - main, Math.max(minKw[e] - main, upper[extra[e]]));
+    if (extra[e] < 0) return;
+    const least = Math.max(minKw[e] - main, lower[extra[e]]);
+    this.#loaded.setBounds(extra[e], least, Math.max(least, upper[extra[e]]));
   }
 
   turnOff(e: number): void {

@@ -1,6 +1,7 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
+import { isInstalled } from "./installed.ts";
 import { Peak, type Run } from "./peak.ts";
 import type { Program } from "./program.ts";
 
@@ -30,6 +31,7 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
   trim(program, plan, room);
   const peak = new Peak(program, solved, plan);
   charging.stays.forEach((stay, i) => {
+    if (isInstalled(program, plan, i)) return;
     const slots = Array.from(stay.hours, (_, n) => ({ from: stay.first + n, to: stay.first + n + 1 }));
     for (const mayPass of [false, true]) {
       raise(program, plan, room, peak, i, slots, mayPass);

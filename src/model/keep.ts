@@ -1,13 +1,9 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
-import { rangeOver } from "../domain/series.ts";
 import { evaluate } from "./evaluate.ts";
-import { SHORTFALL_DUST_WH } from "./explain.ts";
+import { energyWh, installedPlan, WORTH_A_CHANGE } from "./installed.ts";
 import type { Program } from "./program.ts";
 
-// What a change must save to be sent: as much again as the proof of an optimum leaves open (MIP_GAP),
-// for the whole steps that both plans are rounded to.
-const WORTH_A_CHANGE = 2e-3;
 const ROOM_TOLERANCE_W = 1e-6;
 // Trying vehicles one by one takes an evaluation each.
 const MAX_SINGLE_TRIES = 200;
@@ -18,7 +14,7 @@ const MAX_SINGLE_TRIES = 200;
  * one that changes nothing is the best.
  */
 export function keep(program: Program, plan: PowerPlan): PowerPlan {
-  const installed = plan.map((_, i) => installedPlan(program, plan, i));
+  const installed = plan.map((_, i) => installedPlan(program, i, energyWh(program, plan, i)));
   if (installed.every((own) => own === undefined)) return plan;
   const worth = evaluate(program, plan);
   const most = worth + WORTH_A_CHANGE * Math.abs(worth);
@@ -38,34 +34,6 @@ export function keep(program: Program, plan: PowerPlan): PowerPlan {
     best[i] = planned;
   });
   return best;
-}
-
-/** The installed plan in the plan's slots; undefined where it can't be told exactly or delivers less. */
-function installedPlan(program: Program, plan: PowerPlan, i: number): Float64Array | undefined {
-  const { problem, charging } = program;
-  const { installed, arrivalMs, departureMs, uninterruptible, energyWh } = problem.sessions[i];
-  if (installed === undefined || uninterruptible) return undefined;
-  const { first, end, hours } = charging.stays[i];
-  const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
-  const own = new Float64Array(plan[i].length);
-  let installedWh = 0;
-  let plannedWh = 0;
-  for (let k = first; k < end; k++) {
-    const fromMs = Math.max(problem.slotStartsMs[k], arrivalMs);
-    const { min, max } = rangeOver(
-      installed.powerW,
-      fromMs,
-      Math.min(problem.slotStartsMs[k + 1], departureMs),
-    );
-    const steps = Math.round(max / stepPowerW);
-    const powerW = steps * stepPowerW;
-    const isUsable = powerW === floorPowerW || (powerW >= minPowerW && powerW <= maxPowerW);
-    if (min !== max || Math.abs(powerW - max) > 1e-3 || !isUsable) return undefined;
-    own[k] = powerW;
-    installedWh += powerW * hours[k - first];
-    plannedWh += plan[i][k] * hours[k - first];
-  }
-  return installedWh >= Math.min(plannedWh, energyWh) - SHORTFALL_DUST_WH ? own : undefined;
 }
 
 /** What a plan leaves under each limit. */

@@ -1,6 +1,8 @@
 import type { LoadedProgram, Solution, Solver } from "../solve/solver.ts";
 import { DIVES, dive, probe } from "./dive.ts";
-import { entriesOf, isWhole, type WholePlan } from "./entries.ts";
+import { type Entries, entriesOf, isWhole, type WholePlan } from "./entries.ts";
+import { holdInstalled } from "./hold.ts";
+import { WORTH_A_CHANGE } from "./installed.ts";
 import { search } from "./integer.ts";
 import type { Part } from "./lp.ts";
 import type { Program } from "./program.ts";
@@ -30,11 +32,60 @@ export function refine(
   leftMs: () => number,
 ): Refined | undefined {
   const entries = entriesOf(program, part);
-  if (entries.count === 0 || isWhole(entries, relaxed.primal)) {
-    return { primal: relaxed.primal, objective: relaxed.objective, bound: relaxed.objective };
-  }
   const bound = relaxed.objective;
+  const steady = fewestChanges(program, part, entries, loaded, relaxed, leftMs);
+  if (steady !== undefined && gapOf(steady.objective, bound) <= MIP_GAP) return { ...steady, bound };
+  const best = cheapest(program, part, entries, integerSolver, loaded, relaxed, leftMs);
+  if (best === undefined || steady === undefined) return best ?? (steady && { ...steady, bound });
+  // Worth as much as the best, as far as a plan has to be: what that proves holds for it too.
+  const isAsGood = steady.objective <= best.objective + MIP_GAP * Math.abs(best.bound);
+  return isAsGood ? { ...best, primal: steady.primal } : best;
+}
+
+/** A plan that keeps as many installed plans as it can; undefined where none is near the bound. */
+function fewestChanges(
+  program: Program,
+  part: Part,
+  entries: Entries,
+  loaded: LoadedProgram,
+  relaxed: Solution,
+  leftMs: () => number,
+): WholePlan | undefined {
+  let found: WholePlan | undefined;
+  const bound = relaxed.objective;
+  holdInstalled(program, part, loaded, relaxed, leftMs, (held, within) => {
+    const isGood = (plan: WholePlan | undefined): boolean => {
+      const gap = plan === undefined ? Number.POSITIVE_INFINITY : gapOf(plan.objective, bound);
+      // What keeps more comes first: of those that are not proved as good, the first is kept.
+      if (gap <= MIP_GAP || (gap <= WORTH_A_CHANGE && found === undefined)) found = plan;
+      return gap <= MIP_GAP;
+    };
+    if (isWhole(entries, held.primal)) return isGood(held);
+    const most = bound + WORTH_A_CHANGE * Math.abs(bound);
+    return (
+      DIVES.some((style) => isGood(dive(program, within, entries, loaded, held, style, leftMs))) ||
+      isGood(probe(program, within, entries, loaded, held, most, leftMs))
+    );
+  });
+  return found;
+}
+
+/** The cheapest plan that dives and searches find. */
+function cheapest(
+  program: Program,
+  part: Part,
+  entries: Entries,
+  integerSolver: Solver,
+  loaded: LoadedProgram,
+  relaxed: Solution,
+  leftMs: () => number,
+): Refined | undefined {
+  const bound = relaxed.objective;
+  if (entries.count === 0 || isWhole(entries, relaxed.primal)) {
+    return { primal: relaxed.primal, objective: bound, bound };
+  }
   let best: Refined | undefined;
+  /** Whether the best plan yet, with this one, is near enough to the bound. */
   const isGood = (plan: WholePlan | undefined): boolean => {
     if (plan !== undefined && (best === undefined || plan.objective < best.objective))
       best = { ...plan, bound };

@@ -1,5 +1,6 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
+import { isInstalled } from "./installed.ts";
 import { Peak } from "./peak.ts";
 import { TIE_BREAKS } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
@@ -20,7 +21,7 @@ export function steady(program: Program, plan: PowerPlan): PowerPlan {
   for (let pass = 0; pass < MAX_PASSES && work.isWilling; pass++) {
     let isChanged = false;
     for (let i = 0; i < plan.length; i++) {
-      if (!program.problem.sessions[i].uninterruptible) isChanged = work.settle(i) || isChanged;
+      if (work.mayMove(i)) isChanged = work.settle(i) || isChanged;
     }
     if (!isChanged) break;
   }
@@ -32,16 +33,25 @@ class Work {
   readonly #program: Program;
   readonly #room: Room;
   readonly #peak: Peak;
+  /** Vehicles that must not be paused, and those that keep what is installed, stay as they are. */
+  readonly #isFixed: boolean[];
   #triesLeft = MAX_TRIES;
 
   constructor(program: Program, plan: PowerPlan) {
     this.plan = plan.map((powerW) => powerW.slice());
     this.#program = program;
+    this.#isFixed = plan.map(
+      (_, i) => program.problem.sessions[i].uninterruptible || isInstalled(program, plan, i),
+    );
     this.#room = new Room(program.problem, program.charging);
     this.#peak = new Peak(program, plan, plan);
     program.charging.stays.forEach(({ first, end }, i) => {
       for (let k = first; k < end; k++) this.#room.take(i, k, plan[i][k]);
     });
+  }
+
+  mayMove(i: number): boolean {
+    return !this.#isFixed[i];
   }
 
   get isWilling(): boolean {
@@ -121,7 +131,7 @@ class Work {
       if (j === i || this.plan[j][b] < powerW - TOLERANCE_W || a < stay.first || a >= stay.end) continue;
       if (--this.#triesLeft <= 0) return false;
       if (stay.hours[a - stay.first] !== slotHours || stay.hours[b - stay.first] !== slotHours) continue;
-      if (this.#program.problem.sessions[j].uninterruptible) continue;
+      if (this.#isFixed[j]) continue;
       if (!this.#isUsable(j, this.plan[j][b] - powerW) || !this.#isUsable(j, this.plan[j][a] + powerW))
         continue;
       if (this.#gain(i, a, b) + this.#gainOfPartner(j, b, a, powerW) <= 0) continue;
