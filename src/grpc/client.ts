@@ -102,12 +102,13 @@ async function* batch(
   const cancel = () => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
   let failure: unknown;
+  // How the stream ended is the reader's to tell.
+  const ended = finished(call).catch(() => {});
   const send = async () => {
     for await (const { requestId, request } of requests) {
       if (call.destroyed) return;
       const item = { requestId, request: OptimizeRequest.fromPartial(request) };
-      // The stream's end while waiting is the reader's to tell.
-      if (!call.write(item)) await Promise.race([once(call, "drain"), finished(call)]);
+      if (!call.write(item)) await Promise.race([once(call, "drain").catch(() => {}), ended]);
     }
     call.end();
   };
