@@ -471,7 +471,10 @@ export interface OcppCapabilities {
     | undefined;
   /** The charger misreads a limit of 0: the lowest limit it takes is min_current_a. */
   rejectsZeroLimit: boolean;
-  /** Sends the profile as TxDefaultProfile, for chargers that lose or refuse TxProfile. */
+  /**
+   * Sends the profile as TxDefaultProfile, for chargers that lose or refuse TxProfile. It ends at its
+   * safe limit and stays: the next transaction at the EVSE begins with that until it is planned.
+   */
   prefersTxDefaultProfile: boolean;
 }
 
@@ -717,7 +720,11 @@ export interface Objective {
 export interface InstalledPlan {
   /** A session of this request; an unknown one is left out with a notice. Required. */
   sessionId: string;
-  /** What the installed profile allows. Required. */
+  /**
+   * What the installed profile allows. Required. From the answer that it came with: the values are
+   * SessionPlan.power_w, the step is the slot length, and the start is the slot boundary at or before
+   * SitePlan.start_time, as slot 0 may be cut short.
+   */
   powerW:
     | TimeSeries
     | undefined;
@@ -918,7 +925,10 @@ export interface CircuitPlan {
   powerW: number[];
   /** The lowest of its limits as a power, one value a slot. Empty where the circuit has no limit. */
   limitW: number[];
-  /** What one more kWh through this circuit in the slot would be worth; 0 where it is not full. */
+  /**
+   * What one more kWh through this circuit in the slot would be worth; 0 where it is not full. Where
+   * a vehicle ends short this is the worth of missing energy, which is above every price.
+   */
   shadowPricePerKwh: number[];
 }
 
