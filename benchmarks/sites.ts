@@ -48,6 +48,10 @@ export function site(vehicles: number, seed: number): Problem {
       phaseCount: isDc ? 3 : random.chance(0.25) ? 1 : evses[n].phases.length,
       priority: random.chance(0.1) ? 2 : 1,
       uninterruptible: false,
+      battery: undefined,
+      minimum: undefined,
+      departureChances: [],
+      discharge: undefined,
       installed: undefined,
     });
   }
@@ -56,6 +60,8 @@ export function site(vehicles: number, seed: number): Problem {
       siteId: `bench-${vehicles}-${seed}`,
       timeZone: "Europe/Berlin",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits,
       evses,
       tariff: {
@@ -72,6 +78,7 @@ export function site(vehicles: number, seed: number): Problem {
         demandPeakSoFarW: 1000 * vehicles,
         demandWindowMs: SLOT_MS,
         carbonGPerKwh: undefined,
+        exportPricePerKwh: undefined,
       },
     },
     sessions,
@@ -79,6 +86,7 @@ export function site(vehicles: number, seed: number): Problem {
     preference: "LOWEST_COST",
     carbonPricePerKg: 0,
     changePricePerKwh: undefined,
+    unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
     notices: [],
@@ -94,6 +102,7 @@ function circuit(circuitId: string, parent: number, maxPowerW: number, maxCurren
     maxPowerSeriesW: undefined,
     baseLoadW: undefined,
     baseLoadA: [undefined, undefined, undefined],
+    transformer: undefined,
   };
 }
 
@@ -111,7 +120,10 @@ function evse(random: ReturnType<typeof randomOf>, n: number, feeders: number): 
     minCurrentA: isDc ? 0 : 6,
     maxPowerW: isDc ? 50_000 : maxCurrentA * 230 * phases.length,
     minPowerW: isDc ? 2000 : 0,
+    hasUnknownPhases: false,
     uncontrolledPowerW: undefined,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
     ocpp: {
       version: random.pick(["1.6", "2.0.1", "2.1"] as const),
       rateUnit: isDc ? "W" : "A",

@@ -42,6 +42,8 @@ function depot(
       siteId: "depot",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit()],
       evses: sessions.map((_, n) => evse({ stationId: `CS${n}` })),
       tariff: undefined,

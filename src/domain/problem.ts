@@ -15,6 +15,8 @@ export interface Problem {
   carbonPricePerKg: number;
   /** What a kWh moved against an installed plan must save; undefined: 0.001 of the mean price. */
   changePricePerKwh: number | undefined;
+  /** Worth of a kWh that a vehicle leaves without, in the tariff's currency; undefined: above the dearest way to deliver it. */
+  unmetPricePerKwh: number | undefined;
   solver: SolverChoice;
   /** Upper bound of the time for one answer. */
   timeLimitMs: number;
@@ -35,6 +37,26 @@ export interface Site {
   circuits: Circuit[];
   evses: Evse[];
   tariff: Tariff | undefined;
+  /** Forecast of photovoltaic production behind the grid connection. It makes no room under a limit. */
+  pvPowerW: Series | undefined;
+  battery: StationaryBattery | undefined;
+}
+
+/** A battery that belongs to the site. Energies are those stored in it, powers those at its terminals. */
+export interface StationaryBattery {
+  /** Index into Site.circuits. */
+  circuit: number;
+  capacityWh: number;
+  /** Stored at the start of the plan. */
+  storedWh: number;
+  /** Kept in it. */
+  minStoredWh: number;
+  maxChargePowerW: number;
+  maxDischargePowerW: number;
+  /** Share of the energy charged that is stored, and of the energy taken out that arrives: the root of the round trip's. */
+  efficiency: number;
+  /** Value of a kWh stored at the end; undefined: the mean import price. */
+  endValuePerKwh: number | undefined;
 }
 
 export interface Circuit {
@@ -53,6 +75,19 @@ export interface Circuit {
   baseLoadW: Series | undefined;
   /** The same for L1, L2, L3, where known; it then replaces the even share of baseLoadW. */
   baseLoadA: [Series | undefined, Series | undefined, Series | undefined];
+  /** Between this circuit and its parent; undefined: the lines go straight through. */
+  transformer: Transformer | undefined;
+}
+
+/**
+ * A transformer that feeds a circuit. The currents of the circuit and of what lies below count on its
+ * own side, those of its parent on the other.
+ */
+export interface Transformer {
+  /** Towards the parent first: "DELTA_WYE" has its delta there. */
+  winding: "WYE_WYE" | "DELTA_WYE";
+  /** Phase to neutral on the parent's side. */
+  primaryVoltageV: number;
 }
 
 export interface Evse {
@@ -60,9 +95,14 @@ export interface Evse {
   evseId: number;
   /** Index into Site.circuits. */
   circuit: number;
-  supply: "AC" | "DC";
-  /** Grid phases that L1, L2, L3 of the EVSE are wired to, in order. DC: all three. */
+  supply: "AC" | "AC_LINE_TO_LINE" | "DC";
+  /**
+   * Grid phases that L1, L2, L3 of the EVSE are wired to, in order; with AC_LINE_TO_LINE the two
+   * lines that it hangs between. DC: all three.
+   */
   phases: Phase[];
+  /** Which phase is which is not known: the load counts on every phase that it could be on. */
+  hasUnknownPhases: boolean;
   /** AC, per phase. */
   maxCurrentA: number;
   /** AC, per phase: a limit is 0 or at least this. */
@@ -71,6 +111,10 @@ export interface Evse {
   minPowerW: number;
   /** In use and not controllable: reserved all the time, and no session may name this EVSE. */
   uncontrolledPowerW: number | undefined;
+  /** Highest power out of a vehicle, W; 0: the charger is not bidirectional. */
+  maxDischargePowerW: number;
+  /** Times that the charger may change between one and three phases during a stay; 0: it can't. */
+  maxPhaseSwitches: number;
   ocpp: OcppCapabilities;
 }
 
@@ -109,8 +153,44 @@ export interface Session {
   phaseCount: number;
   priority: number;
   uninterruptible: boolean;
+  /** Its battery; undefined where only the energy needed is known. */
+  battery: VehicleBattery | undefined;
+  /** Energy at the meter that must be there by a time, weighted above all else but limits. */
+  minimum: { energyWh: number; byMs: number } | undefined;
+  /** Chances that the vehicle has left by a time, both rising; empty where the departure is sure. */
+  departureChances: DepartureChance[];
+  /** May be discharged within these bounds; undefined: only charged. */
+  discharge: Discharge | undefined;
   /** What the charger was last told. */
   installed: { powerW: Series; chargingProfileId: number } | undefined;
+}
+
+/** A vehicle's battery. Energies are those stored in it. */
+export interface VehicleBattery {
+  capacityWh: number;
+  /** Stored when the plan or the stay begins. */
+  storedWh: number;
+  /** Share of the energy metered at the EVSE that is stored. */
+  efficiency: number;
+  /** Highest power at the EVSE by energy stored, rising in storedWh, straight in between; empty: no taper. */
+  chargeCurve: { storedWh: number; maxPowerW: number }[];
+}
+
+/** One point of the distribution of a departure. */
+export interface DepartureChance {
+  atMs: number;
+  /** That the vehicle has left by then, 0 to 1. */
+  probability: number;
+}
+
+/** Bounds of a vehicle's discharge. */
+export interface Discharge {
+  /** At the EVSE. */
+  maxPowerW: number;
+  /** Kept in the battery, Wh. */
+  minStoredWh: number;
+  /** Paid to the driver for each kWh at the EVSE. */
+  pricePerKwh: number;
 }
 
 export interface Tariff {
@@ -122,6 +202,8 @@ export interface Tariff {
   demandPeakSoFarW: number;
   demandWindowMs: number;
   carbonGPerKwh: Series | undefined;
+  /** Paid for what flows out; undefined: 0. */
+  exportPricePerKwh: Series | undefined;
 }
 
 /** Wall-clock prices in the site's zone; the first rule that fits wins. */

@@ -197,7 +197,7 @@ function readObjective(
   findings: Findings,
   objective: wire.Objective | undefined,
   site: wire.Site | undefined,
-): Pick<Problem, "preference" | "carbonPricePerKg" | "changePricePerKwh"> {
+): Pick<Problem, "preference" | "carbonPricePerKg" | "changePricePerKwh" | "unmetPricePerKwh"> {
   const given = objective?.preference ?? WirePreference.UNSPECIFIED;
   // A site that is missing is one finding; what it would hold is not asked for on top.
   const canCost = site === undefined || hasPrice(site.tariff);
@@ -230,6 +230,7 @@ function readObjective(
       changePrice === undefined
         ? undefined
         : findings.number("objective.change_price_per_kwh", changePrice, price),
+    unmetPricePerKwh: undefined,
   };
 }
 

@@ -124,6 +124,10 @@ function readSession(
     ...readVehicle(findings, field, session, evse),
     priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
     uninterruptible: session.uninterruptible,
+    battery: undefined,
+    minimum: undefined,
+    departureChances: [],
+    discharge: undefined,
     installed: undefined,
   };
 }

@@ -89,7 +89,11 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     efficiencies.push(findings.number(`${field}.efficiency`, efficiency, { above: 0, max: 1 }));
     return read;
   });
-  return { site: { siteId, timeZone, nominalVoltageV, circuits, evses }, efficiencies, evseIndex };
+  return {
+    site: { siteId, timeZone, nominalVoltageV, circuits, evses, pvPowerW: undefined, battery: undefined },
+    efficiencies,
+    evseIndex,
+  };
 }
 
 function readCircuits(
@@ -193,7 +197,7 @@ function readLimits(
     given.add(line);
     baseLoadA[line - 1] = series;
   });
-  return { ...limits, baseLoadA };
+  return { ...limits, baseLoadA, transformer: undefined };
 }
 
 /** Cycles among circuits, each once, from its first member; parents[n] is an index or -1. */
@@ -255,7 +259,18 @@ function readEvse(
     findings.wrong(`${field}.min_power_w`, `${limits.minPowerW} is above the maximum of ${limits.maxPowerW}`);
   }
   const ocpp = readOcpp(findings, `${field}.ocpp`, evse.ocpp, supply);
-  return { stationId, evseId, circuit, supply, ...limits, uncontrolledPowerW, ocpp };
+  return {
+    stationId,
+    evseId,
+    circuit,
+    supply,
+    ...limits,
+    hasUnknownPhases: false,
+    uncontrolledPowerW,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
+    ocpp,
+  };
 }
 
 type Limits = Pick<Evse, "phases" | "maxCurrentA" | "minCurrentA" | "maxPowerW" | "minPowerW">;

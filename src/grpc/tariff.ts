@@ -66,6 +66,7 @@ export function readTariff(
       CARBON,
       time.startMs,
     ),
+    exportPricePerKwh: undefined,
   };
 }
 

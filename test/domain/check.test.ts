@@ -30,6 +30,8 @@ function site(over: Partial<Site> = {}): Site {
     siteId: "site",
     timeZone: "UTC",
     nominalVoltageV: 230,
+    pvPowerW: undefined,
+    battery: undefined,
     circuits: [circuit()],
     evses: [free(), free({ stationId: "CS2" })],
     tariff: undefined,

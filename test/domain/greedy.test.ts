@@ -27,6 +27,8 @@ function siteOf(
       siteId: "s",
       timeZone: "UTC",
       nominalVoltageV,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit(grid)],
       evses,
       tariff: undefined,

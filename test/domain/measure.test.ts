@@ -33,6 +33,8 @@ function siteOf(over: Partial<Site>): Site {
     siteId: "site",
     timeZone: "UTC",
     nominalVoltageV: 230,
+    pvPowerW: undefined,
+    battery: undefined,
     circuits: [circuit()],
     evses: [evse(), evse({ stationId: "CS2" })],
     tariff: undefined,

@@ -16,7 +16,16 @@ const NONE = Number.POSITIVE_INFINITY;
 
 /** Four hours in slots of one; one session `a` at the first EVSE unless told otherwise. */
 function siteOf(circuits: Circuit[], evses: Evse[] = [evse()], sessions: Session[] = [session()]): Problem {
-  const site = { siteId: "site", timeZone: "UTC", nominalVoltageV: 230, circuits, evses, tariff: undefined };
+  const site = {
+    siteId: "site",
+    timeZone: "UTC",
+    nominalVoltageV: 230,
+    pvPowerW: undefined,
+    battery: undefined,
+    circuits,
+    evses,
+    tariff: undefined,
+  };
   return problem({ site, sessions, slotMs: HOUR_MS });
 }
 

@@ -30,6 +30,8 @@ function pricesAt(slotStartsMs: number[], price: Tariff["price"], timeZone = "UT
     siteId: "site",
     timeZone,
     nominalVoltageV: 230,
+    pvPowerW: undefined,
+    battery: undefined,
     circuits: [circuit()],
     evses: [evse()],
     tariff: tariff({ price }),

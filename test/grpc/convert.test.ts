@@ -710,7 +710,9 @@ test("the minimal request gets every default", () => {
     minCurrentA: 6,
     maxPowerW: 22_080, // 32 A x 230 V x 3
     minPowerW: 0,
-    uncontrolledPowerW: undefined,
+    hasUnknownPhases: false,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
     ocpp,
   };
   const session = {
@@ -721,6 +723,7 @@ test("the minimal request gets every default", () => {
     phaseCount: 3,
     priority: 1,
     uninterruptible: false,
+    departureChances: [],
     installed: undefined,
   };
   expect(problem).toEqual({
@@ -791,6 +794,9 @@ test("the full request is read field by field", () => {
   expect(site.evses[0]).toEqual({
     stationId: "CS1",
     evseId: 1,
+    hasUnknownPhases: false,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
     circuit: 2,
     supply: "AC",
     phases: [2, 3, 1],

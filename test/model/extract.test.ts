@@ -15,6 +15,8 @@ function garage(sessions: Parameters<typeof session>[0][], hours: number): Probl
       siteId: "garage",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit()],
       evses: sessions.map((_, n) => evse({ stationId: `CS${n}` }, { limitStep: 1 })),
       tariff: tariff({ prices: [0.2], demandPricePerKw: 10, demandWindowMs: HOUR }),

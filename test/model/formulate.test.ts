@@ -42,6 +42,8 @@ function hourly(
       siteId: "site",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit()],
       evses: sessions.map((_, n) =>
         evse({ stationId: `CS${n}`, supply: "DC", maxPowerW: 10_000, minCurrentA: 0 }),
@@ -121,6 +123,8 @@ describe("the linear program", () => {
         siteId: "site",
         timeZone: "UTC",
         nominalVoltageV: 230,
+        pvPowerW: undefined,
+        battery: undefined,
         circuits: [circuit({ maxCurrentA: 16 })],
         evses: [
           evse({ stationId: "CS0" }),

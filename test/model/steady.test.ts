@@ -44,6 +44,8 @@ function feeder(over: Partial<Parameters<typeof session>[0]> = {}): Problem {
       siteId: "feeder",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit({ maxCurrentA: 16 })],
       evses: [evse({ stationId: "CS0" }), evse({ stationId: "CS1" })],
       tariff: undefined,

@@ -15,6 +15,8 @@ export function garage(capKw: number): Problem {
       siteId: "caltech",
       timeZone: "America/Los_Angeles",
       nominalVoltageV: 208,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit({ maxPowerW: capKw * 1000 })],
       evses: stations.map((stationId) =>
         evse(

@@ -18,6 +18,7 @@ export function circuit(over: Partial<Circuit> = {}): Circuit {
     maxPowerSeriesW: undefined,
     baseLoadW: undefined,
     baseLoadA: [undefined, undefined, undefined],
+    transformer: undefined,
     ...over,
   };
 }
@@ -36,7 +37,10 @@ export function evse(over: Partial<Evse> = {}, ocpp: Partial<Evse["ocpp"]> = {})
     minCurrentA: 6,
     maxPowerW: maxCurrentA * 230 * phases.length,
     minPowerW: 0,
+    hasUnknownPhases: false,
     uncontrolledPowerW: undefined,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
     ...over,
     ocpp: {
       version: "2.0.1",
@@ -65,6 +69,10 @@ export function session(over: Partial<Session> = {}): Session {
     phaseCount: 3,
     priority: 1,
     uninterruptible: false,
+    battery: undefined,
+    minimum: undefined,
+    departureChances: [],
+    discharge: undefined,
     installed: undefined,
     ...over,
   };
@@ -80,6 +88,8 @@ export function problem(over: Partial<Problem> & { slotMs?: number } = {}): Prob
       siteId: "site",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [circuit()],
       evses: [evse()],
       tariff: undefined,
@@ -88,6 +98,7 @@ export function problem(over: Partial<Problem> & { slotMs?: number } = {}): Prob
     preference: rest.site?.tariff === undefined ? "EARLIEST" : "LOWEST_COST",
     carbonPricePerKg: 0,
     changePricePerKwh: undefined,
+    unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
     notices: [],
@@ -112,6 +123,7 @@ export function tariff(over: Partial<Tariff> & { prices?: number[]; stepMs?: num
     demandPeakSoFarW: 0,
     demandWindowMs: 900_000,
     carbonGPerKwh: undefined,
+    exportPricePerKwh: undefined,
     ...rest,
   };
 }
@@ -147,6 +159,8 @@ export function randomProblem(seed: number, size: Size): Problem {
       siteId: `random-${seed}`,
       timeZone: "Europe/Berlin",
       nominalVoltageV: random.pick([230, 230, 220, 120]),
+      pvPowerW: undefined,
+      battery: undefined,
       circuits,
       evses,
       tariff: hasTariff ? randomTariff(random, startMs, horizonMs) : undefined,

@@ -83,6 +83,8 @@ export function randomRequest(seed: number): OptimizeRequest {
       siteId: `site-${seed}`,
       timeZone: random.pick(["", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata"]),
       nominalVoltageV: random.pick([0, 230, 120, 237.5]),
+      pvPowerW: undefined,
+      battery: undefined,
       circuits,
       evses,
       tariff: hasTariff
