@@ -23,7 +23,10 @@ export function practiceSite(vehicles: number): Problem {
       minCurrentA: isDc ? 0 : 6,
       maxPowerW: isDc ? 50_000 : 32 * 230 * phases.length,
       minPowerW: 0,
+      hasUnknownPhases: false,
       uncontrolledPowerW: undefined,
+      maxDischargePowerW: 0,
+      maxPhaseSwitches: 0,
       ocpp: {
         version: VERSIONS[n % VERSIONS.length],
         rateUnit: isDc ? "W" : "A",
@@ -49,11 +52,16 @@ export function practiceSite(vehicles: number): Problem {
       phaseCount: phases.length,
       priority: 1,
       uninterruptible: false,
+      battery: undefined,
+      minimum: undefined,
+      departureChances: [],
+      discharge: undefined,
       installed: undefined,
     }),
   );
   const open = {
     maxPowerSeriesW: undefined,
+    transformer: undefined,
     baseLoadA: [undefined, undefined, undefined] as Problem["site"]["circuits"][0]["baseLoadA"],
   };
   const hourly = (values: number[]) => ({ startMs: 0, stepMs: HOUR_MS, values: Float64Array.from(values) });
@@ -62,6 +70,8 @@ export function practiceSite(vehicles: number): Problem {
       siteId: "practice",
       timeZone: "UTC",
       nominalVoltageV: 230,
+      pvPowerW: undefined,
+      battery: undefined,
       circuits: [
         {
           ...open,
@@ -88,6 +98,7 @@ export function practiceSite(vehicles: number): Problem {
         demandPeakSoFarW: 1000 * vehicles,
         demandWindowMs: SLOT_MS,
         carbonGPerKwh: undefined,
+        exportPricePerKwh: undefined,
       },
     },
     sessions,
