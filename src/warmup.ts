@@ -106,6 +106,7 @@ export function practiceSite(vehicles: number): Problem {
     preference: "LOWEST_COST",
     carbonPricePerKg: 0,
     changePricePerKwh: undefined,
+    unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: HOUR_MS,
     notices: [],
