@@ -14,6 +14,7 @@ import type {
 import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
+import { explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOf, pushDeadlines } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
@@ -76,16 +77,19 @@ export function answer(
   );
 
   const measures = measure(problem, charging, sent);
+  const asap = measure(problem, charging, greedy(problem, charging, "ARRIVAL"));
+  const told = {
+    problem,
+    charging,
+    power: sent,
+    room: roomLeft(problem, charging, sent),
+    shadowPrices: candidate.shadowPrices,
+  };
   const sessionPlans = sessions.map((session, i): SessionPlan => {
     const plannedEnergyWh = Math.min(session.energyWh, measures.allowedWh[i]);
     const missingWh = session.energyWh - plannedEnergyWh;
     const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
-    return {
-      sessionId: session.sessionId,
-      stationId: site.evses[session.evse].stationId,
-      evseId: site.evses[session.evse].evseId,
-      command: commands[i].command,
-      powerW: sent[i],
+    const outcome = {
       plannedEnergyWh: session.energyWh - shortfallWh,
       shortfallWh,
       shortfallCauses: shortfallCauses(problem, i, charging.ranges[i].maxPowerW, {
@@ -95,11 +99,21 @@ export function answer(
       }),
       completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
       energyCost: measures.energyCosts[i],
+    };
+    const isDoneAtOnce = asap.allowedWh[i] >= session.energyWh - SHORTFALL_DUST_WH;
+    const atOnceCost = isDoneAtOnce ? asap.energyCosts[i] : Number.NaN;
+    return {
+      sessionId: session.sessionId,
+      stationId: site.evses[session.evse].stationId,
+      evseId: site.evses[session.evse].evseId,
+      command: commands[i].command,
+      powerW: sent[i],
+      ...outcome,
       change: commands[i].change,
+      explanation: explain(told, i, { ...outcome, atOnceCost }),
     };
   });
 
-  const asap = measure(problem, charging, greedy(problem, charging, "ARRIVAL"));
   const room = new Room(problem, charging);
   const plan: SitePlan = {
     siteId: site.siteId,
@@ -129,6 +143,15 @@ export function answer(
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses };
+}
+
+/** What a plan leaves under each limit. */
+function roomLeft(problem: Problem, charging: Charging, plan: PowerPlan): Room {
+  const room = new Room(problem, charging);
+  charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
+  });
+  return room;
 }
 
 function sum(values: Iterable<number>): number {

@@ -9,7 +9,6 @@ import {
   PlanStatus,
   type PlanSummary,
   type SessionPlan,
-  ShortfallCause,
   SolverKind,
 } from "../grpc/client.ts";
 
@@ -53,18 +52,8 @@ const SOLVERS: Record<number, string> = {
   [SolverKind.HIGHS]: "HiGHS",
 };
 
-const CAUSES: Record<number, string> = {
-  [ShortfallCause.STAY_TOO_SHORT]: "the stay is too short",
-  [ShortfallCause.EVSE_LIMIT]: "the EVSE's limit",
-  [ShortfallCause.VEHICLE_LIMIT]: "the vehicle's limit",
-  [ShortfallCause.CIRCUIT_LIMIT]: "no room on a circuit",
-  [ShortfallCause.MINIMUM_CURRENT]: "the room is below the minimum current",
-  [ShortfallCause.OUT_OF_TIME]: "no time left to plan better",
-  [ShortfallCause.PROFILE_RESOLUTION]: "the charger's limits are too coarse",
-};
-
 /**
- * A plan as text for people: a table of the vehicles, why some end short, the circuits, the site
+ * A plan as text for people: a table of the vehicles, a sentence on each, the circuits, the site
  * as a whole, the notices. Times are in the site's zone.
  */
 export function formatPlan(
@@ -89,9 +78,11 @@ export function formatPlan(
       ),
       `Energy in kWh, times in ${plain(zone)}, A per phase.`,
     ],
-    response.sessionPlans
-      .filter(isShort)
-      .flatMap((plan) => wrap(`${plain(plan.sessionId)}: ${whyShort(request, response, plan)}`, width)),
+    // Who ends short comes first.
+    [
+      ...response.sessionPlans.filter(isShort),
+      ...response.sessionPlans.filter((plan) => !isShort(plan)),
+    ].flatMap(({ sessionId, explanation }) => wrap(plain(`${sessionId}: ${explanation}`), width)),
     [bold(circuitHead), ...circuitRows],
     siteLines(request, response).flatMap((line) => wrap(line, width)),
     response.notices.flatMap(({ code, field, message }) =>
@@ -196,44 +187,6 @@ function slotBoundsMs(request: OptimizeRequest, response: OptimizeResponse): num
   const lastMs = starts[starts.length - 1];
   const boundaryMs = (Math.floor(lastMs / slotMs) + 1) * slotMs;
   return [...starts, Math.min(boundaryMs, request.endTime?.getTime() ?? boundaryMs)];
-}
-
-/** What is missing and why, with the circuits that are full while the vehicle is there. */
-function whyShort(request: OptimizeRequest, response: OptimizeResponse, plan: SessionPlan): string {
-  const reasons = plan.shortfallCauses.map((cause) => {
-    const full = cause === ShortfallCause.CIRCUIT_LIMIT ? fullCircuits(request, response, plan) : [];
-    return full.length > 0 ? `no room on ${full.join(" and ")}` : (CAUSES[cause] ?? "unknown");
-  });
-  const need = plan.plannedEnergyWh + plan.shortfallWh;
-  return `${missing(plan.shortfallWh)} of ${kilo(need)} kWh short: ${reasons.join(", ")}`;
-}
-
-function fullCircuits(request: OptimizeRequest, response: OptimizeResponse, plan: SessionPlan): string[] {
-  const bounds = slotBoundsMs(request, response);
-  const session = request.sessions.find(({ sessionId }) => sessionId === plan.sessionId);
-  const arrivalMs = session?.arrivalTime?.getTime() ?? Number.NEGATIVE_INFINITY;
-  const departureMs = session?.departureTime?.getTime() ?? Number.POSITIVE_INFINITY;
-  const evse = request.site?.evses.find(
-    ({ stationId, evseId }) => stationId === plan.stationId && evseId === plan.evseId,
-  );
-  const above = pathToGrid(request, evse?.circuitId || gridId(request));
-  return (response.sitePlan?.circuits ?? []).flatMap(({ circuitId, shadowPricePerKwh }) => {
-    if (!above.includes(circuitId)) return [];
-    const worth = shadowPricePerKwh.reduce(
-      (most, price, k) =>
-        bounds[k + 1] > arrivalMs && bounds[k] < departureMs ? Math.max(most, price) : most,
-      0,
-    );
-    return worth > 0 ? [`${plain(circuitId)} (a kWh more is worth ${price(request, worth)})`] : [];
-  });
-}
-
-/** The circuit and all that it hangs on. */
-function pathToGrid(request: OptimizeRequest, circuitId: string): string[] {
-  const parents = new Map(request.site?.circuits.map((one) => [one.circuitId, one.parentCircuitId]));
-  const path: string[] = [];
-  for (let at = circuitId; at !== ""; at = parents.get(at) ?? "") path.push(at);
-  return path;
 }
 
 function gridId(request: OptimizeRequest): string {

@@ -48,6 +48,8 @@ export interface SessionPlan {
   completeMs: number | undefined;
   energyCost: number;
   change: Change;
+  /** The plan in plain words, for people. */
+  explanation: string;
 }
 
 export interface CircuitPlan {

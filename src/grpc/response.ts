@@ -89,6 +89,7 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     shortfallCauses: plan.shortfallCauses.map((cause) => ShortfallCause[cause]),
     completeTime: plan.completeMs === undefined ? undefined : new Date(plan.completeMs),
     energyCost: round(plan.energyCost, 1e6),
+    explanation: plan.explanation,
     change: Change[plan.change],
   };
 }

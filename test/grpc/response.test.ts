@@ -48,6 +48,7 @@ const plan: SitePlan = {
       completeMs: START_MS + QUARTER_MS,
       energyCost: 0.828,
       change: "CHANGED",
+      explanation: "Gets all 9.0 kWh.",
     },
     {
       sessionId: "b",
@@ -76,6 +77,7 @@ const plan: SitePlan = {
       completeMs: undefined,
       energyCost: 0,
       change: "UNCHANGED",
+      explanation: "Needs no energy.",
     },
   ],
   startMs: START_MS,

@@ -32,6 +32,7 @@ export function idlePlan(problem: Problem): SitePlan {
       completeMs: undefined,
       energyCost: 0,
       change: "NEW",
+      explanation: "",
     })),
     startMs: slotStartsMs[0],
     slotStartsMs: slotStartsMs.slice(0, -1),

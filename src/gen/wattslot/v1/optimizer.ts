@@ -799,6 +799,12 @@ export interface SessionPlan {
   energyCost: number;
   /** Against the installed plan. */
   change: Change;
+  /**
+   * The plan in plain words, for people: when and at which price; where energy is missing, why,
+   * which circuit is full when, and what one more kW there or one more hour of stay would bring.
+   * Times are in the site's time zone. The wording may change.
+   */
+  explanation: string;
 }
 
 /** What the CSMS sends to the charger. */
@@ -3574,6 +3580,7 @@ function createBaseSessionPlan(): SessionPlan {
     completeTime: undefined,
     energyCost: 0,
     change: 0,
+    explanation: "",
   };
 }
 
@@ -3619,6 +3626,9 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     }
     if (message.change !== 0) {
       writer.uint32(88).int32(message.change);
+    }
+    if (message.explanation !== "") {
+      writer.uint32(98).string(message.explanation);
     }
     return writer;
   },
@@ -3744,6 +3754,14 @@ export const SessionPlan: MessageFns<SessionPlan> = {
             message.change = reader.int32() as any;
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.explanation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3774,6 +3792,7 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     message.completeTime = object.completeTime ?? undefined;
     message.energyCost = object.energyCost ?? 0;
     message.change = object.change ?? 0;
+    message.explanation = object.explanation ?? "";
     return message;
   },
 };

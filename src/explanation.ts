@@ -1,0 +1,199 @@
+import { DateTime } from "luxon";
+import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
+import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
+import type { Problem } from "./domain/problem.ts";
+import { QUANTITIES, type Room } from "./domain/room.ts";
+
+// Stretches of time and circuits that a sentence names; more only tire the reader.
+const MOST_STRETCHES = 3;
+const MOST_CIRCUITS = 2;
+const DUST_W = 1e-3;
+// A price that differs by less than this share is the same to a reader.
+const SAME_PRICE = 5e-3;
+
+/** What is known of a plan when its sentences are written. */
+export interface Told {
+  problem: Problem;
+  charging: Charging;
+  /** As sent. */
+  power: PowerPlan;
+  /** What the plan leaves under each limit. */
+  room: Room;
+  /** What one more kWh would be worth, [circuit][slot]; undefined where no duals are known. */
+  shadowPrices: Float64Array[] | undefined;
+}
+
+/** The result for one session. */
+export interface Outcome {
+  plannedEnergyWh: number;
+  shortfallWh: number;
+  shortfallCauses: readonly ShortfallCause[];
+  completeMs: number | undefined;
+  energyCost: number;
+  /** The cost of the same energy if it charged at once; NaN where that would deliver less. */
+  atOnceCost: number;
+}
+
+/**
+ * A session's plan in plain words: what it gets, when and at which price; where it ends short, why,
+ * which circuit is full when, what one more kW there would bring it, and what one more hour of stay.
+ */
+export function explain(told: Told, i: number, outcome: Outcome): string {
+  const { energyWh } = told.problem.sessions[i];
+  if (energyWh <= 0) return "Needs no energy.";
+  const sentences =
+    outcome.shortfallWh > 0
+      ? [...shortfall(told, i, outcome), moreStay(told, i, outcome.shortfallWh)]
+      : [success(told, i, outcome)];
+  return sentences.filter((sentence) => sentence !== "").join(" ");
+}
+
+function success({ problem, charging, power }: Told, i: number, outcome: Outcome): string {
+  const { first, end } = charging.stays[i];
+  let start = first;
+  while (start < end && power[i][start] <= 0) start++;
+  const startMs = Math.max(problem.slotStartsMs[start], problem.sessions[i].arrivalMs);
+  const toMs = outcome.completeMs ?? problem.sessions[i].departureMs;
+  const when = `from ${clock(problem, startMs)} to ${clock(problem, toMs)}`;
+  return `Gets all ${kwh(outcome.plannedEnergyWh)} ${when}${priceOf(problem, outcome)}.`;
+}
+
+/** The mean price paid, and what it would be at once where that is dearer. */
+function priceOf({ site }: Problem, { plannedEnergyWh, energyCost, atOnceCost }: Outcome): string {
+  if (site.tariff === undefined || plannedEnergyWh <= 0) return "";
+  const mean = (cost: number) => ((1000 * cost) / plannedEnergyWh).toFixed(3);
+  const paid = `, at ${mean(energyCost)} ${site.tariff.currency} a kWh`;
+  const isCheaper = atOnceCost - energyCost > SAME_PRICE * Math.abs(atOnceCost);
+  return isCheaper ? `${paid}; at once it would be ${mean(atOnceCost)}` : paid;
+}
+
+function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outcome): string[] {
+  const { problem, charging } = told;
+  const session = problem.sessions[i];
+  const { maxPowerW, minPowerW } = charging.ranges[i];
+  const sentences = [`Misses ${kwh(shortfallWh)} of ${kwh(session.energyWh)}.`];
+  if (maxPowerW === 0) return [...sentences, "It can't charge: its maximum is below the minimum here."];
+  const has = (cause: ShortfallCause) => shortfallCauses.includes(cause);
+  if (has("STAY_TOO_SHORT")) {
+    const hours = charging.stays[i].hours.reduce((sum, h) => sum + h, 0);
+    const whose = has("VEHICLE_LIMIT") ? "the most that it takes" : "the most that its charger gives";
+    sentences.push(
+      `${kw(maxPowerW)}, ${whose}, for all of its ${duration(hours)} is ${kwh(maxPowerW * hours)}.`,
+    );
+  }
+  const full = has("CIRCUIT_LIMIT") || has("MINIMUM_CURRENT") ? fullCircuits(told, i) : [];
+  if (has("CIRCUIT_LIMIT")) {
+    for (const { name, when, gainWh } of full) {
+      const gain = kwh(Math.min(gainWh, shortfallWh));
+      sentences.push(`${name} is full ${when}: one more kW for it there would bring ${gain}.`);
+    }
+  }
+  if (has("MINIMUM_CURRENT")) {
+    const where = full.length === 0 ? "" : ` on ${full[0].name} ${full[0].when}`;
+    sentences.push(`What is left for it${where} is under its minimum of ${kw(minPowerW)}.`);
+  }
+  if (has("PROFILE_RESOLUTION"))
+    sentences.push("Its charger takes limits in steps too coarse, or too few of them, for the rest.");
+  if (has("OUT_OF_TIME")) sentences.push("There was no time to look for a better plan.");
+  return sentences;
+}
+
+/** The circuits that keep a session below its maximum, most hours first: when, and what a kW more there would bring. */
+function fullCircuits(
+  { problem, charging, power, room, shadowPrices }: Told,
+  i: number,
+): { name: string; when: string; gainWh: number }[] {
+  const { first, end, hours } = charging.stays[i];
+  const { maxPowerW, stepPowerW, minPowerW } = charging.ranges[i];
+  const { circuits } = problem.site;
+  const slotsOf = new Map<number, number[]>();
+  for (let k = first; k < end; k++) {
+    if (power[i][k] >= maxPowerW - DUST_W) continue;
+    const neededW = Math.max(stepPowerW, minPowerW - power[i][k]);
+    const full = fullAt(room, i, k, neededW);
+    const binding = full.filter((c) => (shadowPrices?.[c][k] ?? 0) > 0);
+    for (const c of binding.length > 0 ? binding : full) slotsOf.set(c, [...(slotsOf.get(c) ?? []), k]);
+  }
+  const hoursOf = (slots: readonly number[]) => slots.reduce((sum, k) => sum + hours[k - first], 0);
+  const ranked = [...slotsOf].sort((a, b) => hoursOf(b[1]) - hoursOf(a[1]) || a[0] - b[0]);
+  return ranked.slice(0, MOST_CIRCUITS).map(([c, slots]) => ({
+    name: circuits[c].circuitId,
+    when: stretches(problem, i, slots),
+    gainWh: slots.reduce((wh, k) => wh + hours[k - first] * Math.min(1000, maxPowerW - power[i][k]), 0),
+  }));
+}
+
+/** Circuits above a session on which less than a power is left in a slot. */
+function fullAt(room: Room, i: number, k: number, neededW: number): number[] {
+  const { keys, factors } = room.footprints[i];
+  const full = new Set<number>();
+  keys.forEach((key, n) => {
+    const leftW = room.left[k * room.circuitCount * QUANTITIES + key] / factors[n];
+    if (leftW < neededW - DUST_W) full.add(Math.floor(key / QUANTITIES));
+  });
+  return [...full];
+}
+
+/** What the hour after its departure would bring a session, with the room that the plan leaves then. */
+function moreStay({ problem, charging, room }: Told, i: number, shortfallWh: number): string {
+  const { departureMs } = problem.sessions[i];
+  const { minPowerW, maxPowerW, stepPowerW } = charging.ranges[i];
+  const starts = problem.slotStartsMs;
+  const planEndMs = starts[starts.length - 1];
+  if (maxPowerW === 0) return "";
+  let gainWh = 0;
+  for (let atMs = departureMs; atMs < departureMs + HOUR_MS; ) {
+    const k = slotAt(starts, atMs);
+    const isPlanned = atMs < planEndMs;
+    const untilMs = Math.min(departureMs + HOUR_MS, isPlanned ? starts[k + 1] : Number.POSITIVE_INFINITY);
+    const fitsW = isPlanned
+      ? Math.min(maxPowerW, Math.floor(room.fits(i, k) / stepPowerW) * stepPowerW)
+      : maxPowerW;
+    if (fitsW >= minPowerW) gainWh += (fitsW * (untilMs - atMs)) / HOUR_MS;
+    atMs = untilMs;
+  }
+  if (gainWh <= 0) return "One more hour of stay would bring nothing: there is no room then either.";
+  return `One more hour of stay would bring ${kwh(Math.min(gainWh, shortfallWh))}.`;
+}
+
+/** `08:00 to 10:15 and 11:00 to 11:30` of slots in order, cut to the stay. */
+function stretches(problem: Problem, i: number, slots: readonly number[]): string {
+  const { arrivalMs, departureMs } = problem.sessions[i];
+  const runs: { from: number; to: number }[] = [];
+  for (const k of slots) {
+    const last = runs[runs.length - 1];
+    if (last !== undefined && last.to === k) last.to = k + 1;
+    else runs.push({ from: k, to: k + 1 });
+  }
+  const named = runs.slice(0, MOST_STRETCHES).map(({ from, to }) => {
+    const fromMs = Math.max(problem.slotStartsMs[from], arrivalMs);
+    return `${clock(problem, fromMs)} to ${clock(problem, Math.min(problem.slotStartsMs[to], departureMs))}`;
+  });
+  const more = runs.length - named.length;
+  const all = more > 0 ? [...named, more === 1 ? "one more time" : `${more} more times`] : named;
+  return all.length === 1 ? all[0] : `${all.slice(0, -1).join(", ")} and ${all[all.length - 1]}`;
+}
+
+/** HH:MM in the site's zone, with the weekday where it is not that of the plan's start. */
+function clock(problem: Problem, atMs: number): string {
+  const zone = problem.site.timeZone;
+  const local = DateTime.fromMillis(atMs, { zone, locale: "en" });
+  const isSameDay = local.hasSame(DateTime.fromMillis(problem.slotStartsMs[0], { zone }), "day");
+  return local.toFormat(isSameDay ? "HH:mm" : "ccc HH:mm");
+}
+
+function kwh(energyWh: number): string {
+  return energyWh < 50 ? `${energyWh.toFixed(0)} Wh` : `${(energyWh / 1000).toFixed(1)} kWh`;
+}
+
+function kw(powerW: number): string {
+  return `${(powerW / 1000).toFixed(1)} kW`;
+}
+
+function duration(hours: number): string {
+  const minutes = Math.round(hours * 60);
+  const rest = minutes % 60;
+  const whole = Math.floor(minutes / 60);
+  if (whole === 0) return `${rest} min`;
+  return rest === 0 ? `${whole} h` : `${whole} h ${rest} min`;
+}

@@ -1,0 +1,109 @@
+import { describe, expect, it } from "vitest";
+import type { Problem, Session } from "../src/domain/problem.ts";
+import { planSafely, planSite } from "../src/engine.ts";
+import { createGlpk } from "../src/solve/glpk.ts";
+import { createHighs } from "../src/solve/highs.ts";
+import { circuit, evse, problem, START_MS, session, slotsOf, tariff } from "./support/problems.ts";
+
+const HOUR = 3_600_000;
+const solvers = { glpk: await createGlpk(), highs: await createHighs() };
+
+/** Vehicles at chargers of 32 A on three phases, 22.08 kW, in quarters of an hour from 08:00. */
+function site(sessions: Partial<Session>[], over: Partial<Problem["site"]> = {}): Problem {
+  const problemOf = problem();
+  return {
+    ...problemOf,
+    site: {
+      ...problemOf.site,
+      evses: sessions.map((_, n) => evse({ stationId: `CS${n}` })),
+      ...over,
+    },
+    sessions: sessions.map((one, n) => session({ sessionId: `s${n}`, evse: n, ...one })),
+    slotStartsMs: slotsOf(START_MS, START_MS + 8 * HOUR, HOUR / 4),
+    preference: over.tariff === undefined ? "EARLIEST" : "LOWEST_COST",
+  };
+}
+
+function told(one: Problem): string[] {
+  return planSite(one, solvers, () => 60_000).plan.sessionPlans.map(({ explanation }) => explanation);
+}
+
+describe("a plan in plain words", () => {
+  it("says from when to when a vehicle charges, and that the lower price was worth waiting for", () => {
+    // 22.08 kWh take an hour: 09:00 to 10:00 at 0.20 instead of 08:00 to 09:00 at 0.40.
+    const one = site([{ energyWh: 22_080, departureMs: START_MS + 4 * HOUR }], {
+      tariff: tariff({ prices: [0.4, 0.2, 0.3] }),
+    });
+    expect(told(one)).toEqual([
+      "Gets all 22.1 kWh from 09:00 to 10:00, at 0.200 EUR a kWh; at once it would be 0.400.",
+    ]);
+  });
+
+  it("tells times on the site's clock, with the weekday of another day", () => {
+    const one = site(
+      [{ energyWh: 22_080, arrivalMs: START_MS + 7 * HOUR, departureMs: START_MS + 8 * HOUR }],
+      {
+        timeZone: "Pacific/Auckland",
+      },
+    );
+    // 15:00 UTC on Monday 23 November is 04:00 on Tuesday; the plan starts at 21:00 on Monday.
+    expect(told(one)).toEqual(["Gets all 22.1 kWh from Tue 04:00 to Tue 05:00."]);
+  });
+
+  it("reckons what the stay allows and what an hour more would bring", () => {
+    // Half an hour at 22.08 kW is 11.04 kWh; an hour more would bring 22.08 kWh, of which 8.96 are missing.
+    const one = site([{ energyWh: 20_000, departureMs: START_MS + HOUR / 2 }]);
+    expect(told(one)).toEqual([
+      "Misses 9.0 kWh of 20.0 kWh. 22.1 kW, the most that its charger gives, for all of its 30 min is 11.0 kWh. " +
+        "One more hour of stay would bring 9.0 kWh.",
+    ]);
+  });
+
+  it("names the circuit that is full, when, and what one more kW there would bring", () => {
+    // The feeder carries 11.04 kW: in two hours 22.08 of 30 kWh. A kW more for two hours is 2 kWh.
+    const one = site([{ energyWh: 30_000, departureMs: START_MS + 2 * HOUR }], {
+      circuits: [circuit(), circuit({ circuitId: "feeder", parent: 0, maxPowerW: 11_040 })],
+      evses: [evse({ circuit: 1 })],
+    });
+    expect(told(one)).toEqual([
+      "Misses 7.9 kWh of 30.0 kWh. feeder is full 08:00 to 10:00: one more kW for it there would bring 2.0 kWh. " +
+        "One more hour of stay would bring 7.9 kWh.",
+    ]);
+  });
+
+  it("says where an hour more would not help", () => {
+    // The other vehicle has priority and is there until noon: nothing is left after 10:00 either.
+    const one = site(
+      [
+        { energyWh: 30_000, departureMs: START_MS + 2 * HOUR },
+        { energyWh: 90_000, departureMs: START_MS + 4 * HOUR, priority: 10 },
+      ],
+      { circuits: [circuit({ maxPowerW: 11_040 })] },
+    );
+    const [first] = told(one);
+    expect(first).toMatch(
+      /^Misses .* of 30\.0 kWh\. grid is full 08:00 to 10:00: one more kW for it there would bring 2\.0 kWh\. /,
+    );
+    expect(first).toMatch(/One more hour of stay would bring nothing: there is no room then either\.$/);
+  });
+
+  it("tells of a minimum that does not fit, and of vehicles that can't charge or need nothing", () => {
+    const small = { circuits: [circuit({ maxCurrentA: 5 })] };
+    expect(told(site([{ energyWh: 5000 }], small))[0]).toContain(
+      "What is left for it on grid 08:00 to 12:00 is under its minimum of 4.1 kW.",
+    );
+    expect(told(site([{ energyWh: 5000, maxCurrentA: 5 }]))).toEqual([
+      "Misses 5.0 kWh of 5.0 kWh. It can't charge: its maximum is below the minimum here.",
+    ]);
+    expect(told(site([{ energyWh: 0 }]))).toEqual(["Needs no energy."]);
+  });
+
+  it("explains the safe plan too", () => {
+    const one = site([{ energyWh: 30_000, departureMs: START_MS + 2 * HOUR }], {
+      circuits: [circuit({ maxPowerW: 11_040 })],
+    });
+    const [{ explanation }] = planSafely(one).plan.sessionPlans;
+    expect(explanation).toContain("grid is full 08:00 to 10:00");
+    expect(explanation).toContain("There was no time to look for a better plan.");
+  });
+});
