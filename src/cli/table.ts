@@ -82,7 +82,9 @@ export function formatPlan(
     [
       ...response.sessionPlans.filter(isShort),
       ...response.sessionPlans.filter((plan) => !isShort(plan)),
-    ].flatMap(({ sessionId, explanation }) => wrap(plain(`${sessionId}: ${explanation}`), width)),
+    ].flatMap(({ sessionId, explanation }) =>
+      explanation === "" ? [] : wrap(plain(`${sessionId}: ${explanation}`), width),
+    ),
     [bold(circuitHead), ...circuitRows],
     siteLines(request, response).flatMap((line) => wrap(line, width)),
     response.notices.flatMap(({ code, field, message }) =>

@@ -179,6 +179,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
         shortfallCauses: [1, 2, 3, 4, 5, 6, 7],
         completeTime: new Date(START_MS + QUARTER_MS),
         energyCost: 0.828,
+        explanation: "Gets all 9.0 kWh.",
         change: 2,
       },
       {
@@ -215,6 +216,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
         shortfallCauses: [],
         completeTime: undefined,
         energyCost: 0,
+        explanation: "Needs no energy.",
         change: 3,
       },
     ],
