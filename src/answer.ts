@@ -1,4 +1,4 @@
-import type { Charging } from "./domain/charging.ts";
+import { type Charging, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad, measure } from "./domain/measure.ts";
@@ -100,6 +100,7 @@ export function answer(
       completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
       energyCost: measures.energyCosts[i],
     };
+    const minimumShortfallWh = missingByMinimumWh(problem, charging, sent, i);
     const isDoneAtOnce = asap.allowedWh[i] >= session.energyWh - SHORTFALL_DUST_WH;
     const atOnceCost = isDoneAtOnce ? asap.energyCosts[i] : Number.NaN;
     return {
@@ -110,7 +111,8 @@ export function answer(
       powerW: sent[i],
       ...outcome,
       change: commands[i].change,
-      explanation: explain(told, i, { ...outcome, atOnceCost }),
+      minimumShortfallWh,
+      explanation: explain(told, i, { ...outcome, minimumShortfallWh, atOnceCost }),
     };
   });
 
@@ -163,6 +165,18 @@ function sum(values: Iterable<number>): number {
 function deliveredWh(charging: Charging, plan: PowerPlan, i: number): number {
   const { first, hours } = charging.stays[i];
   return hours.reduce((energyWh, h, n) => energyWh + plan[i][first + n] * h, 0);
+}
+
+/** What a session's minimum lacks when it should be there, Wh. */
+function missingByMinimumWh(problem: Problem, charging: Charging, plan: PowerPlan, i: number): number {
+  const { minimum, arrivalMs } = problem.sessions[i];
+  if (minimum === undefined) return 0;
+  const { first, hours } = charging.stays[i];
+  const missingWh = hours.reduce((wh, h, n) => {
+    const fromMs = Math.max(problem.slotStartsMs[first + n], arrivalMs);
+    return wh - plan[i][first + n] * Math.min(h, Math.max(0, (minimum.byMs - fromMs) / HOUR_MS));
+  }, minimum.energyWh);
+  return missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
 }
 
 /** When a session's need is met, to the second; undefined where nothing is needed. */

@@ -28,6 +28,7 @@ export interface Outcome {
   plannedEnergyWh: number;
   shortfallWh: number;
   shortfallCauses: readonly ShortfallCause[];
+  minimumShortfallWh: number;
   completeMs: number | undefined;
   energyCost: number;
   /** The cost of the same energy if it charged at once; NaN where that would deliver less. */
@@ -45,6 +46,11 @@ export function explain(told: Told, i: number, outcome: Outcome): string {
     outcome.shortfallWh > 0
       ? [...shortfall(told, i, outcome), moreStay(told, i, outcome.shortfallWh)]
       : [success(told, i, outcome)];
+  const { minimum } = told.problem.sessions[i];
+  if (minimum !== undefined && outcome.minimumShortfallWh > 0) {
+    const [missing, whole] = [kwh(outcome.minimumShortfallWh), kwh(minimum.energyWh)];
+    sentences.push(`At ${clock(told.problem, minimum.byMs)} its minimum of ${whole} lacks ${missing}.`);
+  }
   return sentences.filter((sentence) => sentence !== "").join(" ");
 }
 

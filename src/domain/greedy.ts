@@ -9,6 +9,8 @@ import { valueAt } from "./series.ts";
 const TOLERANCE_W = 1e-6;
 // A rest of a need that no slot at the minimum is spent on.
 const DUST_WH = 1e-3;
+// Longer than any plan: sets minimums before all else.
+const HORIZON_HOURS = 24 * 366;
 
 /**
  * Who goes first when not all fit: LEAST_SLACK is the safe plan made without a solver, which
@@ -67,13 +69,14 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
     for (const i of present[k]) {
       if (missingWh[i] <= DUST_WH || ranges[i].maxPowerW === 0 || isBlock[i]) continue;
       urgency[i] =
-        order === "ARRIVAL" ? problem.sessions[i].arrivalMs : slackHours(problem, charging, missingWh, i, k);
+        order === "ARRIVAL" ? problem.sessions[i].arrivalMs : urgencyOf(problem, charging, missingWh, i, k);
       waiting.push(i);
     }
     waiting.sort(isFirst);
     if (order === "LEAST_SLACK") {
       for (const i of waiting) {
         const { minPowerW, stepPowerW } = ranges[i];
+        if (urgency[i] < -HORIZON_HOURS / 2) give(i, k, target(i, k) - plan[i][k]);
         const doesFit = wholeSteps(room.fits(i, k), stepPowerW) >= minPowerW;
         if (plan[i][k] < minPowerW && doesFit) give(i, k, minPowerW);
       }
@@ -85,6 +88,23 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
 
 function wholeSteps(powerW: number, stepPowerW: number): number {
   return Math.floor((powerW + TOLERANCE_W) / stepPowerW) * stepPowerW;
+}
+
+/** A minimum that is still missing comes before all slack; otherwise the slack. */
+function urgencyOf(
+  problem: Problem,
+  charging: Charging,
+  missingWh: readonly number[],
+  i: number,
+  k: number,
+): number {
+  const { minimum, energyWh } = problem.sessions[i];
+  const slack = slackHours(problem, charging, missingWh, i, k);
+  if (minimum === undefined) return slack;
+  const lacksWh = minimum.energyWh - (energyWh - missingWh[i]);
+  const leftHours = (minimum.byMs - problem.slotStartsMs[k]) / HOUR_MS;
+  if (lacksWh <= DUST_WH || leftHours <= 0) return slack;
+  return leftHours - lacksWh / charging.ranges[i].maxPowerW - HORIZON_HOURS;
 }
 
 /** Hours that a vehicle could still wait, were it then charged at full power until it leaves. */

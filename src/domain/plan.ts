@@ -48,6 +48,8 @@ export interface SessionPlan {
   completeMs: number | undefined;
   energyCost: number;
   change: Change;
+  /** Missing to the session's minimum when it should be there. */
+  minimumShortfallWh: number;
   /** The plan in plain words, for people. */
   explanation: string;
 }

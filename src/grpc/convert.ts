@@ -223,6 +223,7 @@ function readObjective(
     findings.wrong("objective.carbon_price_per_kg", "needs site.tariff.carbon_g_per_kwh");
   }
   const changePrice = objective?.changePricePerKwh;
+  const unmetPrice = objective?.unmetPricePerKwh;
   return {
     preference,
     carbonPricePerKg,
@@ -230,7 +231,10 @@ function readObjective(
       changePrice === undefined
         ? undefined
         : findings.number("objective.change_price_per_kwh", changePrice, price),
-    unmetPricePerKwh: undefined,
+    unmetPricePerKwh:
+      unmetPrice === undefined
+        ? undefined
+        : findings.number("objective.unmet_price_per_kwh", unmetPrice, price),
   };
 }
 

@@ -90,6 +90,7 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     completeTime: plan.completeMs === undefined ? undefined : new Date(plan.completeMs),
     energyCost: round(plan.energyCost, 1e6),
     explanation: plan.explanation,
+    minimumShortfallWh: round(plan.minimumShortfallWh, 1e3),
     change: Change[plan.change],
   };
 }

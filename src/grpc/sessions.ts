@@ -1,6 +1,7 @@
 import { chargingRange } from "../domain/charging.ts";
 import type { Evse, OcppVersion, Session } from "../domain/problem.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
+import { readDepartureChances, readMinimum } from "./checkpoints.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
 import { evseKey, type ReadSite } from "./site.ts";
 
@@ -99,8 +100,6 @@ function readSession(
   context: SessionContext,
 ): Session {
   const { evse, planStartMs } = context;
-  findings.unsupported(`${field}.departure_chances`, session.departureChances.length > 0);
-  findings.unsupported(`${field}.minimum`, session.minimum !== undefined);
   findings.unsupported(`${field}.charge_curve`, session.chargeCurve.length > 0);
   findings.unsupported(`${field}.discharge`, session.discharge !== undefined);
 
@@ -115,18 +114,32 @@ function readSession(
       "the vehicle is here but its transaction is not known: it is sent a TxDefaultProfile",
     );
   }
+  const energyWh = readNeed(findings, field, session.need, context.efficiency);
+  const { departureMs } = stay;
   return {
     sessionId: session.sessionId,
     evse: context.index,
     transactionId,
     ...stay,
-    energyWh: readNeed(findings, field, session.need, context.efficiency),
+    energyWh,
     ...readVehicle(findings, field, session, evse),
     priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
     uninterruptible: session.uninterruptible,
     battery: undefined,
-    minimum: undefined,
-    departureChances: [],
+    minimum: readMinimum(
+      findings,
+      `${field}.minimum`,
+      session.minimum,
+      { energyWh, departureMs },
+      planStartMs,
+    ),
+    departureChances: readDepartureChances(
+      findings,
+      `${field}.departure_chances`,
+      session.departureChances,
+      { energyWh, departureMs },
+      planStartMs,
+    ),
     discharge: undefined,
     installed: undefined,
   };

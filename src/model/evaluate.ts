@@ -1,6 +1,7 @@
 import { baseLoadOf, forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { demandWindows } from "../domain/tariff.ts";
+import { checkpointTerm, hasCheckpoints } from "./checkpoints.ts";
 import { FAIRNESS } from "./energy.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
@@ -31,6 +32,7 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
     const before = installedKw(problem, i, k);
     if (before !== undefined) cost += Math.max(0, kw - before) * hours[k - first] * pricing.change;
   }
+  if (hasCheckpoints(program, i)) cost += checkpointTerm(program, plan, i, energy[i].energyKwh);
   const unmetKwh = energy[i].energyKwh - energyKwh;
   if (unmetKwh <= 0) return cost - unmetKwh * pricing.over;
   const leastPriority = Math.min(...problem.sessions.map((session) => session.priority));

@@ -2,6 +2,7 @@ import type { Charging } from "../domain/charging.ts";
 import { slotBaseLoad } from "../domain/measure.ts";
 import type { Problem } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
+import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
 import { addEnergyRows } from "./energy.ts";
@@ -36,6 +37,7 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   };
   for (let i = 0; i < problem.sessions.length; i++) addPowerColumns(powers, builder, i);
   const energy = addEnergyRows(powers, builder, scarce);
+  addCheckpointRows(powers, builder, energy);
   const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
   const demand = addDemandCharge(powers, builder);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder) : undefined;

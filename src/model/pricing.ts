@@ -8,6 +8,8 @@ const EARLY = 2e-4;
 const SECONDARY = 1e-3;
 const DEFAULT_CHANGE = 1e-3;
 const OVER = 2e-3;
+// Of energy that a vehicle leaves without, in units of the mean price, where the request tells none.
+const DEFAULT_WORTH = 3;
 /** All weights that only break ties add up to less than this, in units of the mean price. */
 export const TIE_BREAKS = 5e-3;
 /** Cost of a kW of site peak over that of a kWh in the dearest segment, with FLATTEST. */
@@ -26,6 +28,8 @@ export interface Pricing {
   peak: number;
   /** Lowest penalty for a kWh not delivered: above the dearest way to deliver one. */
   unmet: number;
+  /** Of a kWh that a vehicle leaves without because it left early. */
+  worth: number;
   /** For a kWh above the need, which the vehicle will not draw: gives back a little less than the least that it can have cost. */
   over: number;
 }
@@ -60,6 +64,10 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     problem.changePricePerKwh === undefined
       ? DEFAULT_CHANGE
       : problem.changePricePerKwh / (preference === "LOWEST_COST" ? unit : meanPrice || 1);
+  const worth =
+    problem.unmetPricePerKwh === undefined
+      ? DEFAULT_WORTH
+      : problem.unmetPricePerKwh / (preference === "LOWEST_COST" ? unit : meanPrice || 1);
   const highest = costs.reduce((a, b) => Math.max(a, b), 0);
   const cheapest = costs.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const lowest = Math.min(0, cheapest);
@@ -83,7 +91,8 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     change,
     demand,
     peak: preference === "FLATTEST" ? PEAK_PER_HOUR * (horizonMs / HOUR_MS) : demand,
-    unmet: 2 * (highest - lowest + early + change) + peakPerKwh + 1,
+    unmet: Math.max(2 * (highest - lowest + early + change) + peakPerKwh + 1, worth),
+    worth,
     over: OVER - cheapest,
   };
 }

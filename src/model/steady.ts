@@ -1,5 +1,6 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
+import { hasCheckpoints } from "./checkpoints.ts";
 import { isInstalled } from "./installed.ts";
 import { Peak } from "./peak.ts";
 import { TIE_BREAKS } from "./pricing.ts";
@@ -33,7 +34,7 @@ class Work {
   readonly #program: Program;
   readonly #room: Room;
   readonly #peak: Peak;
-  /** Vehicles that must not be paused, and those that keep what is installed, stay as they are. */
+  /** Vehicles that must not be paused, that need energy by a time, or keep what is installed stay as they are. */
   readonly #isFixed: boolean[];
   #triesLeft = MAX_TRIES;
 
@@ -41,7 +42,10 @@ class Work {
     this.plan = plan.map((powerW) => powerW.slice());
     this.#program = program;
     this.#isFixed = plan.map(
-      (_, i) => program.problem.sessions[i].uninterruptible || isInstalled(program, plan, i),
+      (_, i) =>
+        program.problem.sessions[i].uninterruptible ||
+        hasCheckpoints(program, i) ||
+        isInstalled(program, plan, i),
     );
     this.#room = new Room(program.problem, program.charging);
     this.#peak = new Peak(program, plan, plan);

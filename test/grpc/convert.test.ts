@@ -391,14 +391,32 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
   ["priority too low", ({ sessions }) => (sessions[0].priority = 0.05), ["sessions[0].priority"]],
   ["priority too high", ({ sessions }) => (sessions[0].priority = 11), ["sessions[0].priority"]],
   [
-    "departure chances",
-    ({ sessions }) => sessions[0].departureChances.push({ time: at(1), probability: 0.5 }),
-    ["sessions[0].departure_chances"],
+    "departure chances that fall, in time or in probability, or are none",
+    ({ sessions }) =>
+      sessions[0].departureChances.push(
+        { time: at(1), probability: 0.5 },
+        { time: at(1), probability: 0.4 },
+        { time: at(0), probability: 1.5 },
+        { time: undefined, probability: Number.NaN },
+      ),
+    [
+      "sessions[0].departure_chances[1].probability",
+      "sessions[0].departure_chances[1].time",
+      "sessions[0].departure_chances[2].probability",
+      "sessions[0].departure_chances[2].time",
+      "sessions[0].departure_chances[3].probability",
+      "sessions[0].departure_chances[3].time",
+    ],
   ],
   [
-    "minimum energy",
-    ({ sessions }) => (sessions[0].minimum = { energyWh: 1, byTime: at(1) }),
-    ["sessions[0].minimum"],
+    "a minimum above the need, without a time",
+    ({ sessions }) => (sessions[0].minimum = { energyWh: 1e8, byTime: undefined }),
+    ["sessions[0].minimum.energy_wh", "sessions[0].minimum.by_time"],
+  ],
+  [
+    "a minimum by the start of the plan",
+    ({ sessions }) => (sessions[0].minimum = { energyWh: -1, byTime: at(0) }),
+    ["sessions[0].minimum.energy_wh", "sessions[0].minimum.by_time"],
   ],
   [
     "charge curve",
@@ -975,6 +993,24 @@ describe("assumptions are noticed", () => {
     const spoil: Spoil = ({ sessions }) => Object.assign(sessions[1], { maxCurrentA: 16, phases: 1 });
     expect(read(spoil).sessions[1]).toMatchObject({ maxCurrentA: Number.POSITIVE_INFINITY, phaseCount: 3 });
     expect(noticed(spoil)).toEqual(["VEHICLE_AC_LIMITS_UNUSED sessions[1]"]);
+  });
+
+  test("a minimum and chances after the departure", () => {
+    const spoil: Spoil = ({ sessions }) => {
+      const { departureTime } = sessions[0];
+      sessions[0].minimum = { energyWh: 1, byTime: new Date(departureTime!.getTime() + HOUR_MS) };
+      sessions[0].departureChances = [
+        { time: new Date(departureTime!.getTime() - 1000), probability: 0.2 },
+        { time: departureTime, probability: 1 },
+      ];
+    };
+    const [{ minimum, departureChances, departureMs }] = read(spoil).sessions;
+    expect(minimum).toEqual({ energyWh: 1, byMs: departureMs });
+    expect(departureChances).toEqual([{ atMs: departureMs - 1000, probability: 0.2 }]);
+    expect(noticed(spoil)).toEqual([
+      "MINIMUM_AFTER_DEPARTURE sessions[0].minimum.by_time",
+      "CHANCE_AFTER_DEPARTURE sessions[0].departure_chances[1].time",
+    ]);
   });
 
   test("more periods than 2.x has, a longer time than there is", () => {

@@ -33,6 +33,7 @@ export function idlePlan(problem: Problem): SitePlan {
       energyCost: 0,
       change: "NEW",
       explanation: "",
+      minimumShortfallWh: 0,
     })),
     startMs: slotStartsMs[0],
     slotStartsMs: slotStartsMs.slice(0, -1),

@@ -504,8 +504,10 @@ export interface Session {
     | Date
     | undefined;
   /**
-   * How sure the departure is. Each entry: the chance that the vehicle has left by then.
-   * Not supported yet.
+   * How sure the departure is. Each entry: the chance that the vehicle has left by then, at a time
+   * after the start of the plan and before departure_time, by which it has left for sure. The plan
+   * charges early as far as the odds are worth it. At most 50, times and probabilities rising.
+   * Default: it stays until departure_time.
    */
   departureChances: DepartureChance[];
   /** How much the vehicle needs. Required; 0 is a need. */
@@ -517,7 +519,10 @@ export interface Session {
     /** The same by state of charge, turned into energy at the meter by the EVSE's efficiency. */
     { $case: "stateOfCharge"; value: StateOfChargeNeed }
     | undefined;
-  /** Energy that must be there early: range for an unplanned trip. Not supported yet. */
+  /**
+   * Energy that must be there early: range for an unplanned trip. It comes before the needs of all
+   * others, whatever their priority. Default: none.
+   */
   minimum:
     | MinimumEnergy
     | undefined;
@@ -577,9 +582,9 @@ export interface DepartureChance {
 
 /** Energy that the vehicle must have early in its stay. */
 export interface MinimumEnergy {
-  /** At the meter of the EVSE. */
+  /** At the meter of the EVSE, at most the need. */
   energyWh: number;
-  /** By when. */
+  /** By when; after the departure the departure holds. Required. */
   byTime: Date | undefined;
 }
 
@@ -713,7 +718,14 @@ export interface Objective {
   /** Adds to the cost of a kWh by its carbon; needs Tariff.carbon_g_per_kwh. Default 0. */
   carbonPricePerKg: number;
   /** What a changed plan must save to be worth a push, per kWh moved. Default 0.001 of the mean price. */
-  changePricePerKwh?: number | undefined;
+  changePricePerKwh?:
+    | number
+    | undefined;
+  /**
+   * Worth of a kWh that a vehicle leaves without because it left early (Session.departure_chances).
+   * Default: three times the mean price.
+   */
+  unmetPricePerKwh?: number | undefined;
 }
 
 /** What a charger was last told for a session. */
@@ -805,6 +817,8 @@ export interface SessionPlan {
    * Times are in the site's time zone. The wording may change.
    */
   explanation: string;
+  /** What is missing to Session.minimum when it should be there. */
+  minimumShortfallWh: number;
 }
 
 /** What the CSMS sends to the charger. */
@@ -3200,7 +3214,7 @@ export const PhaseSeries: MessageFns<PhaseSeries> = {
 };
 
 function createBaseObjective(): Objective {
-  return { preference: 0, carbonPricePerKg: 0, changePricePerKwh: undefined };
+  return { preference: 0, carbonPricePerKg: 0, changePricePerKwh: undefined, unmetPricePerKwh: undefined };
 }
 
 export const Objective: MessageFns<Objective> = {
@@ -3213,6 +3227,9 @@ export const Objective: MessageFns<Objective> = {
     }
     if (message.changePricePerKwh !== undefined) {
       writer.uint32(25).double(message.changePricePerKwh);
+    }
+    if (message.unmetPricePerKwh !== undefined) {
+      writer.uint32(33).double(message.unmetPricePerKwh);
     }
     return writer;
   },
@@ -3254,6 +3271,14 @@ export const Objective: MessageFns<Objective> = {
             message.changePricePerKwh = reader.double();
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.unmetPricePerKwh = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3274,6 +3299,7 @@ export const Objective: MessageFns<Objective> = {
     message.preference = object.preference ?? 0;
     message.carbonPricePerKg = object.carbonPricePerKg ?? 0;
     message.changePricePerKwh = object.changePricePerKwh ?? undefined;
+    message.unmetPricePerKwh = object.unmetPricePerKwh ?? undefined;
     return message;
   },
 };
@@ -3581,6 +3607,7 @@ function createBaseSessionPlan(): SessionPlan {
     energyCost: 0,
     change: 0,
     explanation: "",
+    minimumShortfallWh: 0,
   };
 }
 
@@ -3629,6 +3656,9 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     }
     if (message.explanation !== "") {
       writer.uint32(98).string(message.explanation);
+    }
+    if (message.minimumShortfallWh !== 0) {
+      writer.uint32(105).double(message.minimumShortfallWh);
     }
     return writer;
   },
@@ -3762,6 +3792,14 @@ export const SessionPlan: MessageFns<SessionPlan> = {
             message.explanation = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.minimumShortfallWh = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3793,6 +3831,7 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     message.energyCost = object.energyCost ?? 0;
     message.change = object.change ?? 0;
     message.explanation = object.explanation ?? "";
+    message.minimumShortfallWh = object.minimumShortfallWh ?? 0;
     return message;
   },
 };

@@ -1,0 +1,93 @@
+import { HOUR_MS } from "../domain/charging.ts";
+import type { PowerPlan } from "../domain/plan.ts";
+import type { LpBuilder } from "./lp.ts";
+import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
+
+// A minimum weighs more than any requested energy that could take its room: a kWh on one phase may
+// stand against three of a vehicle on three, and fairness doubles a penalty.
+const MINIMUM_WEIGHT = 8;
+
+/** Energy that a session should have by a time; what is missing costs `weight` a kWh. */
+interface Checkpoint {
+  atMs: number;
+  energyKwh: number;
+  weight: number;
+}
+
+/**
+ * A session's checkpoints. The minimum weighs above every requested energy. For each time at which
+ * the vehicle may have left, what is then missing of its need costs its worth times the chance that
+ * it leaves just then: the expected value of energy that it leaves without, so that the plan charges
+ * early as far as the odds are worth it, and no further.
+ */
+function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[] {
+  const { problem, pricing } = powers;
+  const { minimum, departureChances, priority } = problem.sessions[i];
+  const checkpoints: Checkpoint[] = [];
+  if (minimum !== undefined && minimum.energyWh > 0) {
+    const priorities = problem.sessions.map((session) => session.priority);
+    const weight = (MINIMUM_WEIGHT * pricing.unmet * Math.max(...priorities)) / Math.min(...priorities);
+    checkpoints.push({ atMs: minimum.byMs, energyKwh: minimum.energyWh / 1000, weight });
+  }
+  let before = 0;
+  for (const { atMs, probability } of departureChances) {
+    const weight = (probability - before) * pricing.worth * priority;
+    before = probability;
+    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh, weight });
+  }
+  // Nothing costs what no plan could deliver by then.
+  return checkpoints.flatMap((checkpoint) => {
+    const mostKwh = hoursBefore(powers, i, checkpoint.atMs).reduce(
+      (kwh, hours, n) => kwh + hours * powers.maxKw[powers.offsets[i] + n],
+      0,
+    );
+    const energyKwh = Math.min(checkpoint.energyKwh, mostKwh, needKwh);
+    return energyKwh > 0 ? [{ ...checkpoint, energyKwh }] : [];
+  });
+}
+
+/** Hours of presence before a time in each slot of a stay. */
+function hoursBefore({ problem, charging }: Powers, i: number, atMs: number): Float64Array {
+  const { first, hours } = charging.stays[i];
+  const { arrivalMs } = problem.sessions[i];
+  return hours.map((h, n) => {
+    const fromMs = Math.max(problem.slotStartsMs[first + n], arrivalMs);
+    return Math.min(h, Math.max(0, (atMs - fromMs) / HOUR_MS));
+  });
+}
+
+/** Adds a row for each checkpoint: energy by then + what is missing >= what should be there. */
+export function addCheckpointRows(
+  powers: Powers,
+  builder: LpBuilder,
+  energy: readonly EnergyColumns[],
+): void {
+  energy.forEach(({ energyKwh: needKwh }, i) => {
+    for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
+      const missing = builder.addColumn(weight, 0, energyKwh);
+      hoursBefore(powers, i, atMs).forEach((hours, n) => {
+        if (hours > 0) addPowerEntry(powers, builder, powers.offsets[i] + n, hours);
+      });
+      builder.addEntry(missing, 1);
+      builder.endRow(energyKwh, Number.POSITIVE_INFINITY);
+    }
+  });
+}
+
+/** What a session's checkpoints cost at a plan. */
+export function checkpointTerm(powers: Powers, plan: PowerPlan, i: number, needKwh: number): number {
+  const { first } = powers.charging.stays[i];
+  return checkpointsOf(powers, i, needKwh).reduce((cost, { atMs, energyKwh, weight }) => {
+    const givenKwh = hoursBefore(powers, i, atMs).reduce(
+      (kwh, hours, n) => kwh + (hours * plan[i][first + n]) / 1000,
+      0,
+    );
+    return cost + weight * Math.max(0, energyKwh - givenKwh);
+  }, 0);
+}
+
+/** Whether it matters to a session when in its stay it gets its energy. */
+export function hasCheckpoints({ problem }: Powers, i: number): boolean {
+  const { minimum, departureChances } = problem.sessions[i];
+  return minimum !== undefined || departureChances.length > 0;
+}
