@@ -1,7 +1,8 @@
 import { type Charging, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { greedy } from "./domain/greedy.ts";
-import { hasBaseLoad, meanCircuitLoad, measure } from "./domain/measure.ts";
+import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
+import { type Measures, measure } from "./domain/measure.ts";
 import type {
   CircuitPlan,
   PlanStatus,
@@ -14,6 +15,8 @@ import type {
 import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
+import { exportPrices } from "./domain/surplus.ts";
+import { slotPrices } from "./domain/tariff.ts";
 import { explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOf, pushDeadlines } from "./ocpp/change.ts";
@@ -125,6 +128,8 @@ export function answer(
     slotStartsMs: slotStartsMs.slice(0, -1),
     chargingPowerW: measures.chargingPowerW,
     importPowerW: measures.importPowerW,
+    exportPowerW: measures.exportPowerW,
+    pvPowerW: measures.pvPowerW,
     circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
     wave1ByMs: wave1Ms,
     wave2ByMs: wave2Ms,
@@ -140,8 +145,9 @@ export function answer(
       uncontrolledPeakW: asap.peakImportW,
       uncontrolledEnergyWh: sum(sessions.map(({ energyWh }, i) => Math.min(energyWh, asap.allowedWh[i]))),
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
+      ...exported(problem, measures),
     },
-    notices: [...problem.notices, ...limitNotices(problem, charging, room)],
+    notices: [...problem.notices, ...exportNotices(problem), ...limitNotices(problem, charging, room)],
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses };
@@ -195,6 +201,41 @@ function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: 
     missingWh -= slotWh;
   }
   return undefined;
+}
+
+/** What the site makes itself and what of it flows out. */
+function exported(
+  problem: Problem,
+  { pvPowerW, exportPowerW }: Measures,
+): { pvEnergyWh: number; exportEnergyWh: number; exportRevenue: number } {
+  const starts = problem.slotStartsMs;
+  const paid = exportPrices(problem);
+  const energyWh = (powerW: Float64Array, k: number) => (powerW[k] * (starts[k + 1] - starts[k])) / HOUR_MS;
+  const flows = { pvEnergyWh: 0, exportEnergyWh: 0, exportRevenue: 0 };
+  for (let k = 0; k < pvPowerW.length; k++) {
+    flows.pvEnergyWh += energyWh(pvPowerW, k);
+    flows.exportEnergyWh += energyWh(exportPowerW, k);
+    flows.exportRevenue += (energyWh(exportPowerW, k) * paid[k]) / 1000;
+  }
+  return flows;
+}
+
+/** A price of export above that of import would make importing to export pay. */
+function exportNotices(problem: Problem): Notice[] {
+  const { tariff, pvPowerW } = problem.site;
+  const series = tariff?.exportPricePerKwh;
+  if (series === undefined || pvPowerW === undefined) return [];
+  const starts = problem.slotStartsMs;
+  const prices = slotPrices(problem);
+  const k = prices.findIndex((price, n) => rangeOver(series, starts[n], starts[n + 1]).mean > price + 1e-9);
+  if (k < 0) return [];
+  return [
+    {
+      code: "EXPORT_ABOVE_IMPORT",
+      field: "site.tariff.export_price_per_kwh",
+      message: `from ${new Date(starts[k]).toISOString()} export pays more than import costs: it counts at the price of import`,
+    },
+  ];
 }
 
 /** Planned and base load of each circuit and its limit as a power, in each slot. */

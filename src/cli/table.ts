@@ -237,6 +237,12 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
         `Cost     ${money(request, cost)} = energy ${money(request, summary.energyCost)} + demand ${money(request, summary.demandCost)}; uncontrolled ${money(request, summary.uncontrolledCost)}${forOtherEnergy(summary)}`,
       );
     }
+    if (summary.pvEnergyWh > 0) {
+      const used = summary.pvEnergyWh - summary.exportEnergyWh;
+      lines.push(
+        `PV       ${kilo(summary.pvEnergyWh)} kWh, ${Math.round((100 * used) / summary.pvEnergyWh)} % used here; export ${kilo(summary.exportEnergyWh)} kWh for ${money(request, summary.exportRevenue)}`,
+      );
+    }
     if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
   }
   const { wave1ByTime, wave2ByTime, startTime } = response.sitePlan ?? {};

@@ -1,8 +1,9 @@
 import type { Charging } from "./charging.ts";
 import { HOUR_MS, slotAt } from "./charging.ts";
+import { slotBaseLoad } from "./load.ts";
 import type { PowerPlan } from "./plan.ts";
-import type { Circuit, Problem } from "./problem.ts";
-import { rangeOver } from "./series.ts";
+import type { Problem } from "./problem.ts";
+import { exportPrices, forSurplus, importBaseOf, slotLoad, slotPv, surplusOf } from "./surplus.ts";
 import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
 
 /** What a plan delivers and costs. */
@@ -12,14 +13,17 @@ export interface Measures {
   energyCosts: Float64Array;
   /** Sum of the vehicles in each slot, W. */
   chargingPowerW: Float64Array;
-  /** Charging, mean base load and uncontrolled chargers in each slot, W. */
+  /** Charging, mean base load and uncontrolled chargers in each slot, less what the site makes itself, W; never below 0. */
   importPowerW: Float64Array;
+  /** What flows out in each slot, W. */
+  exportPowerW: Float64Array;
+  pvPowerW: Float64Array;
   peakImportW: number;
   demandCost: number;
   carbonKg: number;
 }
 
-/** Energy, money and carbon of a plan. Energy above a vehicle's need costs nothing. Base load counts in the import and the demand charge, not in the cost of energy. */
+/** Energy, money and carbon of a plan. Energy above a vehicle's need costs nothing; what vehicles take of the site's own surplus costs what its export would have paid. Base load counts in the import and the demand charge, not in the cost of energy. */
 export function measure(problem: Problem, charging: Charging, plan: PowerPlan): Measures {
   const slotCount = problem.slotStartsMs.length - 1;
   const prices = slotPrices(problem);
@@ -27,82 +31,78 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   const allowedWh = new Float64Array(plan.length);
   const energyCosts = new Float64Array(plan.length);
   const chargingPowerW = new Float64Array(slotCount);
-  let carbonKg = 0;
+  const drawnWh = charging.stays.map(({ hours }) => new Float64Array(hours.length));
   plan.forEach((powerW, i) => {
     const { first, end, hours } = charging.stays[i];
     for (let k = first; k < end; k++) {
       const slotWh = powerW[k] * hours[k - first];
       // A vehicle that has what it needs draws no more, whatever it is still allowed.
-      const drawnWh = Math.min(slotWh, Math.max(0, problem.sessions[i].energyWh - allowedWh[i]));
+      drawnWh[i][k - first] = Math.min(slotWh, Math.max(0, problem.sessions[i].energyWh - allowedWh[i]));
       allowedWh[i] += slotWh;
-      energyCosts[i] += (prices[k] * drawnWh) / 1000;
-      carbonKg += (carbon[k] * drawnWh) / 1e6;
       chargingPowerW[k] += powerW[k];
     }
   });
+  const ownShare = ownShares(problem, charging, drawnWh);
+  const paid = ownShare === undefined ? prices : exportPrices(problem);
+  let carbonKg = 0;
+  charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) {
+      const own = ownShare?.[k] ?? 0;
+      energyCosts[i] += ((prices[k] * (1 - own) + paid[k] * own) * drawnWh[i][k - first]) / 1000;
+      carbonKg += (carbon[k] * (1 - own) * drawnWh[i][k - first]) / 1e6;
+    }
+  });
   const baseW = slotBaseLoad(problem);
-  const importPowerW = chargingPowerW.map((powerW, k) => powerW + baseW[k]);
+  const pvPowerW = slotPv(problem);
+  const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - pvPowerW[k]);
+  const importPowerW = netW.map((w) => Math.max(0, w));
   return {
     allowedWh,
     energyCosts,
     chargingPowerW,
     importPowerW,
+    exportPowerW: netW.map((w) => Math.max(0, -w)),
+    pvPowerW,
     peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
     demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
     carbonKg,
   };
 }
 
-/** Mean base load of the whole site in each slot, uncontrolled chargers included, W. */
-export function slotBaseLoad(problem: Problem): Float64Array {
-  const starts = problem.slotStartsMs;
-  const baseW = new Float64Array(starts.length - 1);
-  const base = baseLoadOf(problem);
-  for (let k = 0; k < baseW.length; k++) baseW[k] = base(starts[k], starts[k + 1]);
-  return baseW;
-}
-
-/** Tells the mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
-export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => number {
-  const { circuits, evses, nominalVoltageV } = problem.site;
-  const loaded = circuits.filter(hasBaseLoad);
-  const uncontrolledW = evses.reduce((sumW, { uncontrolledPowerW }) => sumW + (uncontrolledPowerW ?? 0), 0);
-  return (fromMs, toMs) => {
-    let sumW = uncontrolledW;
-    for (const circuit of loaded) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
-    return sumW;
-  };
-}
-
-/** Whether a load that is not planned hangs on a circuit itself. */
-export function hasBaseLoad({ baseLoadW, baseLoadA }: Circuit): boolean {
-  return baseLoadW !== undefined || baseLoadA.some((series) => series !== undefined);
-}
-
-/** Mean base load that hangs on one circuit itself over a stretch of time, W. */
-export function meanCircuitLoad(
-  circuit: Circuit,
-  nominalVoltageV: number,
-  fromMs: number,
-  toMs: number,
-): number {
-  if (circuit.baseLoadW !== undefined) return rangeOver(circuit.baseLoadW, fromMs, toMs).mean;
-  let sumW = 0;
-  for (const series of circuit.baseLoadA) {
-    if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * nominalVoltageV;
-  }
-  return sumW;
+/** Share of the vehicles' energy in each slot that the site's own surplus covers; undefined where there is none. */
+function ownShares(
+  problem: Problem,
+  charging: Charging,
+  drawnWh: readonly Float64Array[],
+): Float64Array | undefined {
+  const surplusW = surplusOf(problem);
+  if (surplusW === undefined) return undefined;
+  const loadW = slotLoad(problem, charging.present, (i, k) => drawnWh[i][k - charging.stays[i].first]);
+  return surplusW.map((w, k) => (loadW[k] > 0 ? Math.min(1, w / loadW[k]) : 0));
 }
 
 /** Highest mean import over a demand window, W. */
 function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
   let peakW = 0;
-  const base = baseLoadOf(problem);
+  const base = importBaseOf(problem);
+  const surplusW = surplusOf(problem);
+  const loadW =
+    surplusW &&
+    slotLoad(
+      problem,
+      charging.present,
+      (i, k) => plan[i][k] * charging.stays[i].hours[k - charging.stays[i].first],
+    );
   for (const window of demandWindows(problem)) {
     let energyWh = base(window.startMs, window.endMs) * window.hours;
     forPresence(problem, charging, window, (i, k, hours) => {
       energyWh += plan[i][k] * hours;
     });
+    if (surplusW !== undefined && loadW !== undefined) {
+      forSurplus(problem, surplusW, window, (k, hours) => {
+        energyWh -= Math.min(surplusW[k], loadW[k]) * hours;
+      });
+    }
     peakW = Math.max(peakW, energyWh / window.hours);
   }
   return peakW;

@@ -25,8 +25,10 @@ export interface SitePlan {
   slotStartsMs: number[];
   /** Sum of all vehicles, one value a slot. */
   chargingPowerW: Float64Array;
-  /** Charging and base load. */
+  /** Charging and base load, less what the site makes itself; never below 0. */
   importPowerW: Float64Array;
+  exportPowerW: Float64Array;
+  pvPowerW: Float64Array;
   circuits: CircuitPlan[];
   /** By when the commands of each push wave must be accepted; undefined: any time in the plan. */
   wave1ByMs: number | undefined;
@@ -73,6 +75,9 @@ export interface PlanSummary {
   uncontrolledCost: number;
   uncontrolledPeakW: number;
   uncontrolledEnergyWh: number;
+  pvEnergyWh: number;
+  exportEnergyWh: number;
+  exportRevenue: number;
   changedEnergyWh: number;
 }
 

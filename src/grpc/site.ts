@@ -68,9 +68,9 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     site.nominalVoltageV === 0
       ? 230
       : findings.number("site.nominal_voltage_v", site.nominalVoltageV, { min: 50, max: 1000 });
-  findings.unsupported("site.pv_power_w", site.pvPowerW !== undefined);
   findings.unsupported("site.battery", site.battery !== undefined);
 
+  const pvPowerW = readSeries(findings, "site.pv_power_w", site.pvPowerW, POWER_W, planStartMs);
   const { circuits, circuitIndex } = readCircuits(findings, site.circuits, planStartMs);
   const evseIndex = new Map<string, number>();
   const efficiencies: number[] = [];
@@ -90,7 +90,7 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     return read;
   });
   return {
-    site: { siteId, timeZone, nominalVoltageV, circuits, evses, pvPowerW: undefined, battery: undefined },
+    site: { siteId, timeZone, nominalVoltageV, circuits, evses, pvPowerW, battery: undefined },
     efficiencies,
     evseIndex,
   };

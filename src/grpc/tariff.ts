@@ -39,7 +39,6 @@ export function readTariff(
   if (!/^[A-Z]{3}$/.test(tariff.currency)) {
     findings.wrong(`${field}.currency`, "must be three capital letters (ISO 4217)");
   }
-  findings.unsupported(`${field}.export_price_per_kwh`, tariff.exportPricePerKwh !== undefined);
   const windowSeconds =
     tariff.demandWindowSeconds === 0
       ? 900
@@ -66,7 +65,13 @@ export function readTariff(
       CARBON,
       time.startMs,
     ),
-    exportPricePerKwh: undefined,
+    exportPricePerKwh: readSeries(
+      findings,
+      `${field}.export_price_per_kwh`,
+      tariff.exportPricePerKwh,
+      PRICE,
+      time.startMs,
+    ),
   };
 }
 

@@ -1,20 +1,32 @@
 import { HOUR_MS } from "../domain/charging.ts";
-import { baseLoadOf, forPresence } from "../domain/measure.ts";
+import { forPresence } from "../domain/measure.ts";
+import { forSurplus, importBaseOf } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import type { LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
-import { addPowerEntry, type DemandColumns, type FlatColumns, type Layer, type Powers } from "./program.ts";
+import {
+  addPowerEntry,
+  type DemandColumns,
+  type FlatColumns,
+  type Layer,
+  type Powers,
+  type SurplusColumns,
+} from "./program.ts";
 
 /** Layers below the level that the needs force. */
 const FLAT_LAYERS = 12;
 
 /** The demand charge: one peak, at least the mean import of every demand window and the peak already seen, whose excess costs. */
-export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColumns | undefined {
+export function addDemandCharge(
+  powers: Powers,
+  builder: LpBuilder,
+  surplus: SurplusColumns | undefined,
+): DemandColumns | undefined {
   const { problem, charging, pricing } = powers;
   const tariff = problem.site.tariff;
   if (pricing.demand === 0 || tariff === undefined) return undefined;
   const windows = demandWindows(problem);
-  const base = baseLoadOf(problem);
+  const base = importBaseOf(problem);
   const baseKw = windows.map((window) => base(window.startMs, window.endMs) / 1000);
   const leastKw = Math.max(tariff.demandPeakSoFarW / 1000, ...baseKw);
   const column = builder.addColumn(pricing.demand, leastKw, Number.POSITIVE_INFINITY);
@@ -28,6 +40,11 @@ export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColum
     });
     if (mostKw <= leastKw) return;
     for (const [n, share] of shares) addPowerEntry(powers, builder, n, share);
+    if (surplus !== undefined) {
+      forSurplus(problem, surplus.surplusW, window, (k, hours) => {
+        if (surplus.columns[k] >= 0) builder.addEntry(surplus.columns[k], -hours / window.hours);
+      });
+    }
     builder.addEntry(column, -1);
     builder.endRow(Number.NEGATIVE_INFINITY, -baseKw[w]);
   });
@@ -39,7 +56,11 @@ export function addDemandCharge(powers: Powers, builder: LpBuilder): DemandColum
  * higher they lie (the square of the load, in steps), and the highest import of all costs on top,
  * so that the peak is least first and the rest is level below it, to within a layer.
  */
-export function addFlatness(powers: Powers, builder: LpBuilder): FlatColumns | undefined {
+export function addFlatness(
+  powers: Powers,
+  builder: LpBuilder,
+  surplus: SurplusColumns | undefined,
+): FlatColumns | undefined {
   const { problem, charging, baseW } = powers;
   const starts = problem.slotStartsMs;
   const mostKw = charging.present.map((sessions, k) =>
@@ -61,6 +82,7 @@ export function addFlatness(powers: Powers, builder: LpBuilder): FlatColumns | u
         const n = powers.offsets[i] + k - charging.stays[i].first;
         addPowerEntry(powers, builder, n, powers.hours[n] / hours);
       }
+      if (surplus !== undefined && surplus.columns[k] >= 0) builder.addEntry(surplus.columns[k], -1);
     };
     enter();
     builder.addEntry(peak, -1);

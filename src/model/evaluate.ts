@@ -1,10 +1,13 @@
-import { baseLoadOf, forPresence } from "../domain/measure.ts";
+import { HOUR_MS } from "../domain/charging.ts";
+import { forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
+import { forSurplus, importBaseOf } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { checkpointTerm, hasCheckpoints } from "./checkpoints.ts";
 import { FAIRNESS } from "./energy.ts";
 import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
+import { takenOf } from "./surplus.ts";
 
 /**
  * The program's objective at a plan, every auxiliary column at its best value: what the plan
@@ -12,7 +15,7 @@ import { installedKw, type Program } from "./program.ts";
  * keep the limits.
  */
 export function evaluate(program: Program, plan: PowerPlan): number {
-  let cost = demandTerm(program, plan) + flatTerm(program, plan);
+  let cost = demandTerm(program, plan) + flatTerm(program, plan) - ownTerm(program, plan);
   plan.forEach((_, i) => {
     cost += sessionTerm(program, plan, i);
   });
@@ -23,6 +26,7 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
   const { problem, charging, pricing, energy } = program;
   const { first, end, hours } = charging.stays[i];
   const { priority } = problem.sessions[i];
+  const floorKw = charging.ranges[i].floorPowerW / 1000;
   let cost = 0;
   let energyKwh = 0;
   for (let k = first; k < end; k++) {
@@ -30,7 +34,9 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
     energyKwh += kw * hours[k - first];
     cost += kw * hours[k - first] * pricing.slotCost(i, k);
     const before = installedKw(problem, i, k);
-    if (before !== undefined) cost += Math.max(0, kw - before) * hours[k - first] * pricing.change;
+    // What is installed below the least that the charger can be told is as good as nothing.
+    const keptKw = before !== undefined && before > floorKw ? before : 0;
+    if (before !== undefined) cost += Math.max(0, kw - keptKw) * hours[k - first] * pricing.change;
   }
   if (hasCheckpoints(program, i)) cost += checkpointTerm(program, plan, i, energy[i].energyKwh);
   const unmetKwh = energy[i].energyKwh - energyKwh;
@@ -45,16 +51,34 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
   return cost;
 }
 
+/** What the plan saves by taking what the site makes itself. */
+function ownTerm(program: Program, plan: PowerPlan): number {
+  const { problem, pricing } = program;
+  const starts = problem.slotStartsMs;
+  const takenW = takenOf(program, plan);
+  if (takenW === undefined) return 0;
+  return takenW.reduce(
+    (sum, w, k) => sum + ((w / 1000) * (starts[k + 1] - starts[k]) * pricing.ownSaving(k)) / HOUR_MS,
+    0,
+  );
+}
+
 function demandTerm(program: Program, plan: PowerPlan): number {
   const { problem, charging, pricing, demand } = program;
   if (demand === undefined) return 0;
   let peakKw = demand.leastKw;
-  const base = baseLoadOf(problem);
+  const base = importBaseOf(problem);
+  const takenW = takenOf(program, plan);
   for (const window of demandWindows(problem)) {
     let kw = base(window.startMs, window.endMs) / 1000;
     forPresence(problem, charging, window, (i, k, hours) => {
       kw += ((plan[i][k] / 1000) * hours) / window.hours;
     });
+    if (takenW !== undefined) {
+      forSurplus(problem, takenW, window, (k, hours) => {
+        kw -= ((takenW[k] / 1000) * hours) / window.hours;
+      });
+    }
     peakKw = Math.max(peakKw, kw);
   }
   return pricing.demand * peakKw;
@@ -64,6 +88,7 @@ function flatTerm(program: Program, plan: PowerPlan): number {
   const { problem, charging, baseW, flat } = program;
   if (flat === undefined) return 0;
   const starts = problem.slotStartsMs;
+  const takenW = takenOf(program, plan);
   let cost = 0;
   let peakKw = 0;
   for (let k = 0; k < charging.present.length; k++) {
@@ -74,6 +99,7 @@ function flatTerm(program: Program, plan: PowerPlan): number {
     for (const i of charging.present[k]) {
       kw += ((plan[i][k] / 1000) * charging.stays[i].hours[k - charging.stays[i].first]) / slotHours;
     }
+    kw -= (takenW?.[k] ?? 0) / 1000;
     peakKw = Math.max(peakKw, kw);
     for (const { fromKw, toKw, price } of flat.layers) {
       cost += Math.max(0, Math.min(kw, toKw) - Math.max(baseKw, fromKw)) * price * slotHours;

@@ -1,7 +1,7 @@
 import type { Charging } from "../domain/charging.ts";
-import { slotBaseLoad } from "../domain/measure.ts";
 import type { Problem } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
+import { slotImportBase } from "../domain/surplus.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
@@ -9,6 +9,7 @@ import { addEnergyRows } from "./energy.ts";
 import { LpBuilder } from "./lp.ts";
 import { pricingOf } from "./pricing.ts";
 import { installedKw, type Powers, type Program } from "./program.ts";
+import { addSurplus } from "./surplus.ts";
 
 /**
  * Builds the program. `scarce`: whether some vehicle may end short; if not, unmet energy needs
@@ -27,7 +28,7 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
     problem,
     charging,
     pricing,
-    baseW: slotBaseLoad(problem),
+    baseW: slotImportBase(problem),
     offsets,
     columns: new Int32Array(count),
     extras: new Int32Array(count).fill(-1),
@@ -39,9 +40,10 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   const energy = addEnergyRows(powers, builder, scarce);
   addCheckpointRows(powers, builder, energy);
   const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
-  const demand = addDemandCharge(powers, builder);
-  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder) : undefined;
-  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, demand, flat };
+  const surplus = addSurplus(powers, builder);
+  const demand = addDemandCharge(powers, builder, surplus);
+  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
+  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, surplus, demand, flat };
 }
 
 function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {

@@ -1,8 +1,10 @@
 import { HOUR_MS, slotAt } from "../domain/charging.ts";
-import { baseLoadOf, forPresence } from "../domain/measure.ts";
+import { forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
+import { forSurplus, importBaseOf } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import type { Program } from "./program.ts";
+import { takenOf } from "./surplus.ts";
 
 /** Slots from .. to - 1, of one power. */
 export interface Run {
@@ -34,16 +36,28 @@ export class Peak {
     this.#spans = demand !== undefined ? demandWindows(problem) : flat !== undefined ? slots : [];
     this.#spanStartsMs = [...this.#spans.map(({ startMs }) => startMs), starts[starts.length - 1]];
     this.#topW = (demand?.leastKw ?? 0) * 1000;
-    const base = baseLoadOf(problem);
+    const base = importBaseOf(problem);
+    const ownSolved = takenOf(program, solved);
+    const ownPlan = takenOf(program, plan);
     this.#usedWh = this.#spans.map((span) => {
       const baseWh = base(span.startMs, span.endMs) * span.hours;
       let planWh = baseWh;
       let solvedWh = baseWh;
+      let hasVehicles = false;
       forPresence(problem, charging, span, (i, k, hours) => {
         planWh += plan[i][k] * hours;
         solvedWh += solved[i][k] * hours;
-        this.#topW = Math.max(this.#topW, solvedWh / span.hours);
+        hasVehicles = true;
       });
+      if (ownSolved !== undefined && ownPlan !== undefined) {
+        forSurplus(problem, ownSolved, span, (k, hours) => {
+          solvedWh -= ownSolved[k] * hours;
+        });
+        forSurplus(problem, ownPlan, span, (k, hours) => {
+          planWh -= ownPlan[k] * hours;
+        });
+      }
+      if (hasVehicles) this.#topW = Math.max(this.#topW, solvedWh / span.hours);
       return planWh;
     });
   }

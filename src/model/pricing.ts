@@ -1,5 +1,6 @@
 import { type Charging, HOUR_MS } from "../domain/charging.ts";
 import type { Problem } from "../domain/problem.ts";
+import { exportPrices, surplusOf } from "../domain/surplus.ts";
 import { demandWindows, slotCarbon, slotPrices } from "../domain/tariff.ts";
 
 // Weight of charging late, and of the secondary goal, in units of the mean price: small enough
@@ -20,6 +21,8 @@ export interface Pricing {
   unit: number;
   /** Cost of a kWh of session i in slot k. */
   slotCost(i: number, k: number): number;
+  /** What a kWh that the site makes itself saves in slot k: the price of import less that of export. */
+  ownSaving(k: number): number;
   /** Added for a kWh above the installed plan. */
   change: number;
   /** Cost of a kW more of the demand charge's peak; 0 where there is none. */
@@ -68,8 +71,9 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     problem.unmetPricePerKwh === undefined
       ? DEFAULT_WORTH
       : problem.unmetPricePerKwh / (preference === "LOWEST_COST" ? unit : meanPrice || 1);
+  const savings = ownSavings(problem, costs, { unit, meanPrice });
   const highest = costs.reduce((a, b) => Math.max(a, b), 0);
-  const cheapest = costs.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const cheapest = costs.reduce((a, b, k) => Math.min(a, b - savings[k]), Number.POSITIVE_INFINITY);
   const lowest = Math.min(0, cheapest);
   const shortest = Math.min(
     ...demandWindows(problem).map((window) => window.hours),
@@ -88,6 +92,7 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
       const { first, hours } = charging.stays[i];
       return costs[k] + (early * (k - first)) / hours.length;
     },
+    ownSaving: (k) => savings[k],
     change,
     demand,
     peak: preference === "FLATTEST" ? PEAK_PER_HOUR * (horizonMs / HOUR_MS) : demand,
@@ -95,6 +100,19 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     worth,
     over: OVER - cheapest,
   };
+}
+
+/** What a kWh of the site's own production saves in each slot, in the objective's terms; 0 where there is no surplus. */
+function ownSavings(
+  problem: Problem,
+  costs: Float64Array,
+  { unit, meanPrice }: { unit: number; meanPrice: number },
+): Float64Array {
+  const surplusW = surplusOf(problem);
+  if (surplusW === undefined || problem.preference === "EARLIEST") return new Float64Array(costs.length);
+  const paid = exportPrices(problem);
+  const scale = problem.preference === "LOWEST_COST" ? 1 / unit : meanPrice > 0 ? SECONDARY / meanPrice : 0;
+  return costs.map((cost, k) => (surplusW[k] > 0 ? Math.max(0, cost - paid[k] * scale) : 0));
 }
 
 /** Mean of the absolute values; 0 for none. */

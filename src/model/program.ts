@@ -36,6 +36,7 @@ export interface Program extends Powers {
   scarce: boolean;
   circuitRows: CircuitRow[];
   energy: EnergyColumns[];
+  surplus: SurplusColumns | undefined;
   demand: DemandColumns | undefined;
   flat: FlatColumns | undefined;
 }
@@ -49,6 +50,13 @@ export interface EnergyColumns {
   segments: number;
   /** Column of energy above the need, forced by a minimum; -1 where none can be. */
   over: number;
+}
+
+/** What vehicles take of the production above the base load. */
+export interface SurplusColumns {
+  /** One a slot: the power taken, kW; -1 where there is no surplus. */
+  columns: Int32Array;
+  surplusW: Float64Array;
 }
 
 /** The peak column of a demand charge and the least peak that the base load alone sets, kW. */

@@ -117,7 +117,8 @@ class Work {
   /** Moves i from a to b where there is room. */
   #moveAlone(i: number, a: number, b: number): boolean {
     const powerW = this.plan[i][a];
-    if (this.#program.flat !== undefined || this.#room.fits(i, b) < powerW - TOLERANCE_W) return false;
+    if (this.#program.flat !== undefined || this.#program.surplus !== undefined) return false;
+    if (this.#room.fits(i, b) < powerW - TOLERANCE_W) return false;
     if (this.#peak.fits(i, { from: b, to: b + 1 }) < powerW - TOLERANCE_W) return false;
     if (this.#cost(i, a, -powerW) + this.#cost(i, b, powerW) > this.#mayCost(i, a)) return false;
     this.#give(i, a, -powerW);

@@ -75,7 +75,7 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
   ["voltage too low", ({ site }) => (site.nominalVoltageV = 49), ["site.nominal_voltage_v"]],
   ["voltage too high", ({ site }) => (site.nominalVoltageV = 1001), ["site.nominal_voltage_v"]],
   ["voltage NaN", ({ site }) => (site.nominalVoltageV = Number.NaN), ["site.nominal_voltage_v"]],
-  ["photovoltaics", ({ site }) => (site.pvPowerW = series([1])), ["site.pv_power_w"]],
+  ["photovoltaics", ({ site }) => (site.pvPowerW = series([1, -1])), ["site.pv_power_w.values[1]"]],
   [
     "battery",
     ({ site }) =>
@@ -438,8 +438,8 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
   ],
   [
     "export price",
-    ({ tariff }) => (tariff.exportPricePerKwh = series([0])),
-    ["site.tariff.export_price_per_kwh"],
+    ({ tariff }) => (tariff.exportPricePerKwh = series([0, Number.NaN])),
+    ["site.tariff.export_price_per_kwh.values[1]"],
   ],
   [
     "negative demand price",

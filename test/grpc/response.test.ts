@@ -86,6 +86,8 @@ const plan: SitePlan = {
   slotStartsMs: [START_MS, START_MS + QUARTER_MS],
   chargingPowerW: Float64Array.of(11_040, 0),
   importPowerW: Float64Array.of(16_040, 5000),
+  exportPowerW: Float64Array.of(0, 1000.00001),
+  pvPowerW: Float64Array.of(0, 6000),
   circuits: [
     {
       circuitId: "grid",
@@ -112,6 +114,9 @@ const plan: SitePlan = {
     carbonKg: 7,
     uncontrolledCost: 8,
     uncontrolledPeakW: 9,
+    pvEnergyWh: 1500,
+    exportEnergyWh: 250,
+    exportRevenue: 0.02,
     uncontrolledEnergyWh: 12_000,
     changedEnergyWh: 10,
   },
@@ -231,6 +236,8 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       importPowerW: [16_040, 5000],
       wave1ByTime: new Date(START_MS),
       wave2ByTime: new Date(START_MS + QUARTER_MS),
+      exportPowerW: [0, 1000],
+      pvPowerW: [0, 6000],
       batteryPowerW: [],
       circuits: [
         { circuitId: "grid", powerW: [16_040, 5000], limitW: [30_000, 20_000], shadowPricePerKwh: [0.1, 0] },

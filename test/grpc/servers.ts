@@ -39,6 +39,8 @@ export function idlePlan(problem: Problem): SitePlan {
     slotStartsMs: slotStartsMs.slice(0, -1),
     chargingPowerW: zeros(),
     importPowerW: zeros(),
+    exportPowerW: zeros(),
+    pvPowerW: zeros(),
     circuits: site.circuits.map(({ circuitId, maxPowerW }) => ({
       circuitId,
       powerW: zeros(),
@@ -58,6 +60,9 @@ export function idlePlan(problem: Problem): SitePlan {
       uncontrolledCost: 0,
       uncontrolledPeakW: 0,
       uncontrolledEnergyWh: 0,
+      pvEnergyWh: 0,
+      exportEnergyWh: 0,
+      exportRevenue: 0,
       changedEnergyWh: 0,
     },
     notices,

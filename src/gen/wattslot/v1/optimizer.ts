@@ -345,7 +345,10 @@ export interface Site {
   tariff:
     | Tariff
     | undefined;
-  /** Photovoltaic production forecast behind the grid connection. Not supported yet. */
+  /**
+   * Photovoltaic production forecast behind the grid connection. Vehicles take what it makes above the
+   * base load before it is exported. It makes no room under a limit: a forecast is no promise.
+   */
   pvPowerW:
     | TimeSeries
     | undefined;
@@ -646,7 +649,10 @@ export interface Tariff {
     /** By wall clock, as a retail contract gives it. */
     { $case: "timeOfUse"; value: TimeOfUse }
     | undefined;
-  /** Paid for what flows out. Default 0. Not supported yet. */
+  /**
+   * Paid for what flows out; where it is above the price of import, that price counts, with a notice.
+   * Default 0.
+   */
   exportPricePerKwh:
     | TimeSeries
     | undefined;
@@ -807,7 +813,10 @@ export interface SessionPlan {
   completeTime:
     | Date
     | undefined;
-  /** Price of the planned energy in the tariff's currency, without demand charge. */
+  /**
+   * Price of the planned energy in the tariff's currency, without demand charge. What comes from the
+   * site's own surplus costs what its export would have paid.
+   */
   energyCost: number;
   /** Against the installed plan. */
   change: Change;
@@ -917,7 +926,7 @@ export interface SitePlan {
   slotStartTimes: Date[];
   /** Sum of all vehicles, one value a slot. */
   chargingPowerW: number[];
-  /** Vehicles and base load, one value a slot. */
+  /** Vehicles and base load less photovoltaic production, one value a slot; never below 0. */
   importPowerW: number[];
   /** Of the stationary battery. Always empty: not supported yet. */
   batteryPowerW: number[];
@@ -934,7 +943,13 @@ export interface SitePlan {
    * The same for wave 2 once all of wave 1 are accepted. A command that is not accepted by then: plan
    * again with what the chargers hold.
    */
-  wave2ByTime: Date | undefined;
+  wave2ByTime:
+    | Date
+    | undefined;
+  /** Photovoltaic production above what the site uses, one value a slot. Empty without photovoltaics. */
+  exportPowerW: number[];
+  /** As forecast, the mean of each slot. Empty without photovoltaics. */
+  pvPowerW: number[];
 }
 
 /** What one circuit carries. */
@@ -976,6 +991,12 @@ export interface PlanSummary {
   changedEnergyWh: number;
   /** Energy that uncontrolled_cost pays for: under a tight limit not the same as planned_energy_wh. */
   uncontrolledEnergyWh: number;
+  /** Forecast production of the plan's time. */
+  pvEnergyWh: number;
+  /** What of it flows out. */
+  exportEnergyWh: number;
+  /** What is paid for that. */
+  exportRevenue: number;
 }
 
 /** An assumption made, or something that looks wrong. */
@@ -4357,6 +4378,8 @@ function createBaseSitePlan(): SitePlan {
     circuits: [],
     wave1ByTime: undefined,
     wave2ByTime: undefined,
+    exportPowerW: [],
+    pvPowerW: [],
   };
 }
 
@@ -4397,6 +4420,20 @@ export const SitePlan: MessageFns<SitePlan> = {
     }
     if (message.wave2ByTime !== undefined) {
       Timestamp.encode(toTimestamp(message.wave2ByTime), writer.uint32(66).fork()).join();
+    }
+    if (message.exportPowerW.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.exportPowerW) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.pvPowerW.length !== 0) {
+      writer.uint32(82).fork();
+      for (const v of message.pvPowerW) {
+        writer.double(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -4508,6 +4545,42 @@ export const SitePlan: MessageFns<SitePlan> = {
             message.wave2ByTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag === 73) {
+              message.exportPowerW.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.exportPowerW.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 10: {
+            if (tag === 81) {
+              message.pvPowerW.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 82) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.pvPowerW.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4533,6 +4606,8 @@ export const SitePlan: MessageFns<SitePlan> = {
     message.circuits = object.circuits?.map((e) => CircuitPlan.fromPartial(e)) || [];
     message.wave1ByTime = object.wave1ByTime ?? undefined;
     message.wave2ByTime = object.wave2ByTime ?? undefined;
+    message.exportPowerW = object.exportPowerW?.map((e) => e) || [];
+    message.pvPowerW = object.pvPowerW?.map((e) => e) || [];
     return message;
   },
 };
@@ -4683,6 +4758,9 @@ function createBasePlanSummary(): PlanSummary {
     uncontrolledPeakW: 0,
     changedEnergyWh: 0,
     uncontrolledEnergyWh: 0,
+    pvEnergyWh: 0,
+    exportEnergyWh: 0,
+    exportRevenue: 0,
   };
 }
 
@@ -4720,6 +4798,15 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     }
     if (message.uncontrolledEnergyWh !== 0) {
       writer.uint32(89).double(message.uncontrolledEnergyWh);
+    }
+    if (message.pvEnergyWh !== 0) {
+      writer.uint32(97).double(message.pvEnergyWh);
+    }
+    if (message.exportEnergyWh !== 0) {
+      writer.uint32(105).double(message.exportEnergyWh);
+    }
+    if (message.exportRevenue !== 0) {
+      writer.uint32(113).double(message.exportRevenue);
     }
     return writer;
   },
@@ -4825,6 +4912,30 @@ export const PlanSummary: MessageFns<PlanSummary> = {
             message.uncontrolledEnergyWh = reader.double();
             continue;
           }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.pvEnergyWh = reader.double();
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.exportEnergyWh = reader.double();
+            continue;
+          }
+          case 14: {
+            if (tag !== 113) {
+              break;
+            }
+
+            message.exportRevenue = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4853,6 +4964,9 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     message.uncontrolledPeakW = object.uncontrolledPeakW ?? 0;
     message.changedEnergyWh = object.changedEnergyWh ?? 0;
     message.uncontrolledEnergyWh = object.uncontrolledEnergyWh ?? 0;
+    message.pvEnergyWh = object.pvEnergyWh ?? 0;
+    message.exportEnergyWh = object.exportEnergyWh ?? 0;
+    message.exportRevenue = object.exportRevenue ?? 0;
     return message;
   },
 };

@@ -1,0 +1,43 @@
+import type { Circuit, Problem } from "./problem.ts";
+import { rangeOver } from "./series.ts";
+
+/** Mean base load of the whole site in each slot, uncontrolled chargers included, W. */
+export function slotBaseLoad(problem: Problem): Float64Array {
+  const starts = problem.slotStartsMs;
+  const baseW = new Float64Array(starts.length - 1);
+  const base = baseLoadOf(problem);
+  for (let k = 0; k < baseW.length; k++) baseW[k] = base(starts[k], starts[k + 1]);
+  return baseW;
+}
+
+/** Tells the mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
+export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => number {
+  const { circuits, evses, nominalVoltageV } = problem.site;
+  const loaded = circuits.filter(hasBaseLoad);
+  const uncontrolledW = evses.reduce((sumW, { uncontrolledPowerW }) => sumW + (uncontrolledPowerW ?? 0), 0);
+  return (fromMs, toMs) => {
+    let sumW = uncontrolledW;
+    for (const circuit of loaded) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
+    return sumW;
+  };
+}
+
+/** Whether a load that is not planned hangs on a circuit itself. */
+export function hasBaseLoad({ baseLoadW, baseLoadA }: Circuit): boolean {
+  return baseLoadW !== undefined || baseLoadA.some((series) => series !== undefined);
+}
+
+/** Mean base load that hangs on one circuit itself over a stretch of time, W. */
+export function meanCircuitLoad(
+  circuit: Circuit,
+  nominalVoltageV: number,
+  fromMs: number,
+  toMs: number,
+): number {
+  if (circuit.baseLoadW !== undefined) return rangeOver(circuit.baseLoadW, fromMs, toMs).mean;
+  let sumW = 0;
+  for (const series of circuit.baseLoadA) {
+    if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * nominalVoltageV;
+  }
+  return sumW;
+}
