@@ -15,7 +15,7 @@ import type {
 import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
-import { exportPrices } from "./domain/surplus.ts";
+import { exportPrices, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
@@ -130,6 +130,7 @@ export function answer(
     importPowerW: measures.importPowerW,
     exportPowerW: measures.exportPowerW,
     pvPowerW: measures.pvPowerW,
+    batteryPowerW: undefined,
     circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
     wave1ByMs: wave1Ms,
     wave2ByMs: wave2Ms,
@@ -203,6 +204,37 @@ function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: 
   return undefined;
 }
 
+/**
+ * A plan that was made with the battery's power as known load and production, told of the site as it
+ * is: its circuits and limits, its own production, the battery.
+ */
+export function toldOfBattery(problem: Problem, plan: SitePlan, batteryPowerW: Float64Array): SitePlan {
+  const starts = problem.slotStartsMs;
+  const pvPowerW = slotPv(problem);
+  const pvEnergyWh = pvPowerW.reduce((wh, w, k) => wh + (w * (starts[k + 1] - starts[k])) / HOUR_MS, 0);
+  return {
+    ...plan,
+    circuits: problem.site.circuits.map((circuit, c) => ({
+      ...plan.circuits[c],
+      limitW: limitsOf(problem, circuit),
+    })),
+    pvPowerW,
+    batteryPowerW,
+    summary: { ...plan.summary, pvEnergyWh },
+  };
+}
+
+/** The lowest limit of a circuit in each slot as a power, W; Infinity where it has none. */
+function limitsOf(
+  { site, slotStartsMs: starts }: Problem,
+  { maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit,
+): Float64Array {
+  const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * site.nominalVoltageV);
+  const limitW = new Float64Array(starts.length - 1).fill(alwaysW);
+  if (series === undefined) return limitW;
+  return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
+}
+
 /** What the site makes itself and what of it flows out. */
 function exported(
   problem: Problem,
@@ -265,16 +297,10 @@ function circuitPlans(
   for (let c = circuits.length - 1; c > 0; c--) {
     for (let k = 0; k < slotCount; k++) powerW[circuits[c].parent][k] += powerW[c][k];
   }
-  const limitsOf = ({ maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit) => {
-    const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * nominalVoltageV);
-    const limitW = new Float64Array(slotCount).fill(alwaysW);
-    if (series === undefined) return limitW;
-    return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
-  };
   return circuits.map((circuit, c) => ({
     circuitId: circuit.circuitId,
     powerW: powerW[c],
-    limitW: limitsOf(circuit),
+    limitW: limitsOf(problem, circuit),
     shadowPricePerKwh: shadowPrices?.[c] ?? new Float64Array(slotCount),
   }));
 }

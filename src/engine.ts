@@ -1,7 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import { answer, type Candidate } from "./answer.ts";
+import { answer, type Candidate, toldOfBattery } from "./answer.ts";
+import { withBatteryPlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
-import type { Excess } from "./domain/check.ts";
+import { checkBattery, type Excess } from "./domain/check.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
@@ -15,6 +16,7 @@ import { type Part, split } from "./model/lp.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
 import { steady } from "./model/steady.ts";
+import { type BatteryPlan, scheduleBattery } from "./model/storage.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Method, Solver } from "./solve/solver.ts";
@@ -63,6 +65,30 @@ export function planSite(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): Planned {
+  if (problem.site.battery === undefined) return planVehicles(problem, solvers, leftMs, onSafePlan);
+  const idle = withIdleBattery(problem);
+  const charging = chargingOf(idle);
+  const scarce = isScarce(idle, charging, greedy(idle, charging, "LEAST_SLACK"));
+  const battery = scheduleBattery(problem, charging, solvers.highs, scarce, leftMs);
+  const tell = onSafePlan && ((planned: Planned) => onSafePlan(withBatteryIdle(problem, planned)));
+  if (battery === undefined) return withBatteryIdle(problem, planVehicles(idle, solvers, leftMs, tell));
+  const fixed = withBatteryPlan(problem, battery.powerW, battery.peakW);
+  const planned = planVehicles(fixed, solvers, leftMs, tell, battery);
+  const plan = toldOfBattery(problem, planned.plan, battery.powerW);
+  const excesses = checkBattery(problem, battery.powerW, plan.sessionPlans);
+  if (excesses.length === 0) return { ...planned, plan };
+  const without = withBatteryIdle(problem, planVehicles(idle, solvers, leftMs));
+  return { plan: without.plan, excesses: [...planned.excesses, ...excesses, ...without.excesses] };
+}
+
+/** Plans the vehicles of a site; `battery` is what a battery that is planned already adds to the objective. */
+function planVehicles(
+  problem: Problem,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+  battery?: BatteryPlan,
+): Planned {
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
   const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
@@ -81,6 +107,7 @@ export function planSite(
   let found = 0;
   let solved = 0;
   let isProved = true;
+  let objective = battery?.cost ?? 0;
   for (const part of parts) {
     const solver = choose(solvers, problem.solver, part);
     used.add(solver.name);
@@ -93,6 +120,7 @@ export function planSite(
     found++;
     if (!Number.isNaN(outcome.bound)) solved++;
     bound += outcome.bound;
+    objective += outcome.objective;
     isProved &&= gapOf(outcome.objective, outcome.bound) <= MIP_GAP;
     part.columns.forEach((column, j) => {
       primal[column] = outcome.primal[j];
@@ -101,6 +129,10 @@ export function planSite(
     part.rows.forEach((row, r) => {
       duals[row] = outcome.duals[r];
     });
+  }
+  if (battery !== undefined) {
+    bound = battery.bound;
+    isProved = gapOf(objective, bound) <= MIP_GAP;
   }
   if (found === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
   const solveMs = startedMs - leftMs();
@@ -117,8 +149,8 @@ export function planSite(
     relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
     shadowPrices: shadowPrices(program, duals),
     report: (sent) => {
-      const objective = evaluate(program, sent);
-      const proved = isComplete ? bound : trivialBound(program);
+      const objective = evaluate(program, sent) + (battery?.cost ?? 0);
+      const proved = isComplete || battery !== undefined ? bound : trivialBound(program);
       return {
         solver: used.has("HIGHS") ? "HIGHS" : "GLPK",
         solveMs,
@@ -145,8 +177,21 @@ export async function practise(solvers: Solvers): Promise<void> {
 
 /** The safe plan without a solver; should even its profiles fail the check, nothing charges. */
 export function planSafely(problem: Problem): Planned {
+  if (problem.site.battery !== undefined)
+    return withBatteryIdle(problem, planSafely(withIdleBattery(problem)));
   const charging = chargingOf(problem);
   return safePlan(problem, charging, greedy(problem, charging, "LEAST_SLACK"), []);
+}
+
+/** The problem as it is while its battery does nothing. */
+function withIdleBattery(problem: Problem): Problem {
+  return { ...problem, site: { ...problem.site, battery: undefined } };
+}
+
+/** A plan made without the battery, which then does nothing. */
+function withBatteryIdle(problem: Problem, planned: Planned): Planned {
+  const idleW = new Float64Array(problem.slotStartsMs.length - 1);
+  return { ...planned, plan: toldOfBattery(problem, planned.plan, idleW) };
 }
 
 function safePlan(problem: Problem, charging: Charging, safe: PowerPlan, faults: Excess[]): Planned {

@@ -243,6 +243,16 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
         `PV       ${kilo(summary.pvEnergyWh)} kWh, ${Math.round((100 * used) / summary.pvEnergyWh)} % used here; export ${kilo(summary.exportEnergyWh)} kWh for ${money(request, summary.exportRevenue)}`,
       );
     }
+    const battery = response.sitePlan?.batteryPowerW ?? [];
+    if (battery.length > 0) {
+      const bounds = slotBoundsMs(request, response);
+      const energyWh = (sign: number) =>
+        battery.reduce(
+          (wh, w, k) => wh + (Math.max(0, sign * w) * (bounds[k + 1] - bounds[k])) / 3_600_000,
+          0,
+        );
+      lines.push(`Battery  ${kilo(energyWh(1))} kWh in, ${kilo(energyWh(-1))} kWh out`);
+    }
     if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
   }
   const { wave1ByTime, wave2ByTime, startTime } = response.sitePlan ?? {};

@@ -44,6 +44,72 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
   return report;
 }
 
+/**
+ * Tests a battery's plan, W in each slot, positive into it, beside what the vehicles may draw: its
+ * powers, the energy stored in it, and every limit above it while it charges. Its discharge counts for
+ * nothing there.
+ */
+export function checkBattery(
+  problem: Problem,
+  batteryW: Float64Array,
+  sessionPlans: readonly { powerW: Float64Array }[],
+): Excess[] {
+  const { battery, circuits, nominalVoltageV } = problem.site;
+  if (battery === undefined) return [];
+  const excesses: Excess[] = [];
+  const starts = problem.slotStartsMs;
+  const note = (limit: string, atMs: number, value: number, allowed: number, unit: "W" | "A") => {
+    if (!isWithin(problem, value, allowed, unit) && excesses.length < MAX_EXCESSES)
+      excesses.push({ limit, atMs, value, allowed, unit });
+  };
+  let storedWh = battery.storedWh;
+  for (let k = 0; k < batteryW.length; k++) {
+    const atMs = starts[k];
+    const hours = (starts[k + 1] - atMs) / 3_600_000;
+    const w = batteryW[k];
+    note("battery: charging", atMs, w, battery.maxChargePowerW, "W");
+    note("battery: discharging", atMs, -w, battery.maxDischargePowerW, "W");
+    storedWh += hours * (w > 0 ? w * battery.efficiency : w / battery.efficiency);
+    note("battery: full", atMs, storedWh, battery.capacityWh, "W");
+    if (w < 0) note("battery: empty", atMs, -storedWh, -battery.minStoredWh, "W");
+    if (w <= 0) continue;
+    const drawn = circuits.map(() => [0, 0, 0, 0]);
+    const add = (circuit: number, powerW: number, lines: readonly number[]) => {
+      for (let c = circuit; c >= 0; c = circuits[c].parent) {
+        drawn[c][0] += powerW;
+        for (const line of lines) drawn[c][line] += powerW / lines.length / nominalVoltageV;
+      }
+    };
+    sessionPlans.forEach(({ powerW }, i) => {
+      const session = problem.sessions[i];
+      add(problem.site.evses[session.evse].circuit, powerW[k], wiring(problem, session).lines);
+    });
+    for (const evse of problem.site.evses) add(evse.circuit, evse.uncontrolledPowerW ?? 0, evse.phases);
+    add(battery.circuit, w, [1, 2, 3]);
+    const times = [atMs];
+    for (const { maxPowerSeriesW, baseLoadW, baseLoadA } of circuits) {
+      for (const series of [maxPowerSeriesW, baseLoadW, ...baseLoadA])
+        times.push(...changesOf(series, atMs, starts[k + 1]));
+    }
+    for (const at of times) {
+      const base = baseLoadAt(problem, at);
+      for (let c = battery.circuit; c >= 0; c = circuits[c].parent) {
+        limitsAt(circuits[c], at).forEach((allowed, q) => {
+          const where = q === 0 ? "" : ` L${q}`;
+          note(
+            `circuit ${circuits[c].circuitId}${where} with the battery`,
+            at,
+            drawn[c][q] + base[c][q],
+            allowed,
+            q === 0 ? "W" : "A",
+          );
+        });
+      }
+    }
+  }
+  return excesses;
+}
+
 /** The first instant at which a circuit's limit would be passed, epoch ms; undefined where none is. */
 export function firstCircuitExcessMs(
   problem: Problem,

@@ -29,6 +29,8 @@ export interface SitePlan {
   importPowerW: Float64Array;
   exportPowerW: Float64Array;
   pvPowerW: Float64Array;
+  /** Into the site's battery, W, negative out of it; undefined where there is none. */
+  batteryPowerW: Float64Array | undefined;
   circuits: CircuitPlan[];
   /** By when the commands of each push wave must be accepted; undefined: any time in the plan. */
   wave1ByMs: number | undefined;

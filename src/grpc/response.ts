@@ -34,8 +34,9 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       slotStartTimes: plan.slotStartsMs.map((atMs) => new Date(atMs)),
       chargingPowerW: milli(plan.chargingPowerW),
       importPowerW: milli(plan.importPowerW),
-      batteryPowerW: [],
-      exportPowerW: summary.pvEnergyWh > 0 ? milli(plan.exportPowerW) : [],
+      batteryPowerW: plan.batteryPowerW === undefined ? [] : milli(plan.batteryPowerW),
+      exportPowerW:
+        summary.pvEnergyWh > 0 || plan.batteryPowerW !== undefined ? milli(plan.exportPowerW) : [],
       pvPowerW: summary.pvEnergyWh > 0 ? milli(plan.pvPowerW) : [],
       circuits: plan.circuits.map(toCircuitPlan),
       wave1ByTime: plan.wave1ByMs === undefined ? undefined : new Date(plan.wave1ByMs),

@@ -7,6 +7,7 @@ import type {
   Phase,
   RateUnit,
   Site,
+  StationaryBattery,
 } from "../domain/problem.ts";
 import type { Series } from "../domain/series.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
@@ -68,10 +69,10 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     site.nominalVoltageV === 0
       ? 230
       : findings.number("site.nominal_voltage_v", site.nominalVoltageV, { min: 50, max: 1000 });
-  findings.unsupported("site.battery", site.battery !== undefined);
 
   const pvPowerW = readSeries(findings, "site.pv_power_w", site.pvPowerW, POWER_W, planStartMs);
   const { circuits, circuitIndex } = readCircuits(findings, site.circuits, planStartMs);
+  const battery = site.battery && readBattery(findings, "site.battery", site.battery, circuitIndex);
   const evseIndex = new Map<string, number>();
   const efficiencies: number[] = [];
   const evses = site.evses.map((evse, n) => {
@@ -90,9 +91,61 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     return read;
   });
   return {
-    site: { siteId, timeZone, nominalVoltageV, circuits, evses, pvPowerW, battery: undefined },
+    site: { siteId, timeZone, nominalVoltageV, circuits, evses, pvPowerW, battery },
     efficiencies,
     evseIndex,
+  };
+}
+
+/** A round trip loses half of what it loses on each way. */
+function readBattery(
+  findings: Findings,
+  field: string,
+  battery: wire.StationaryBattery,
+  circuitIndex: ReadonlyMap<string, number>,
+): StationaryBattery {
+  const percent = (name: string, value: number) =>
+    findings.number(`${field}.${name}`, value, { min: 0, max: 100 }) / 100;
+  const capacityWh = findings.number(`${field}.capacity_wh`, battery.capacityWh, {
+    above: 0,
+    max: LARGEST.energyWh,
+  });
+  const circuit = battery.circuitId === "" ? 0 : circuitIndex.get(battery.circuitId);
+  if (circuit === undefined) {
+    findings.wrong(`${field}.circuit_id`, `there is no circuit ${quote(battery.circuitId)}`);
+  }
+  const stored = percent("soc_percent", battery.socPercent);
+  const kept = percent("min_soc_percent", battery.minSocPercent);
+  if (stored < kept) {
+    findings.notice(
+      "BATTERY_BELOW_MINIMUM",
+      `${field}.soc_percent`,
+      "the battery holds less than what is kept in it: it is only charged",
+    );
+  }
+  const efficiency = findings.number(`${field}.round_trip_efficiency`, battery.roundTripEfficiency ?? 0.9, {
+    above: 0,
+    max: 1,
+  });
+  return {
+    circuit: circuit ?? 0,
+    capacityWh,
+    storedWh: stored * capacityWh,
+    minStoredWh: kept * capacityWh,
+    maxChargePowerW: findings.number(`${field}.max_charge_power_w`, battery.maxChargePowerW, POWER_W),
+    maxDischargePowerW: findings.number(
+      `${field}.max_discharge_power_w`,
+      battery.maxDischargePowerW,
+      POWER_W,
+    ),
+    efficiency: Math.sqrt(efficiency),
+    endValuePerKwh:
+      battery.endValuePerKwh === undefined
+        ? undefined
+        : findings.number(`${field}.end_value_per_kwh`, battery.endValuePerKwh, {
+            min: 0,
+            max: LARGEST.pricePerKwh,
+          }),
   };
 }
 

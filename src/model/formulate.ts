@@ -18,6 +18,18 @@ import { addSurplus } from "./surplus.ts";
  */
 export function formulate(problem: Problem, charging: Charging, scarce: boolean): Program {
   const builder = new LpBuilder();
+  const powers = powersOf(problem, charging, builder);
+  const energy = addEnergyRows(powers, builder, scarce);
+  addCheckpointRows(powers, builder, energy);
+  const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
+  const surplus = addSurplus(powers, builder);
+  const demand = addDemandCharge(powers, builder, surplus);
+  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
+  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, surplus, demand, flat };
+}
+
+/** Adds the power columns of all sessions. */
+export function powersOf(problem: Problem, charging: Charging, builder: LpBuilder): Powers {
   const pricing = pricingOf(problem, charging);
   const offsets = new Int32Array(problem.sessions.length + 1);
   charging.stays.forEach((stay, i) => {
@@ -37,13 +49,7 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
     hours: new Float64Array(count),
   };
   for (let i = 0; i < problem.sessions.length; i++) addPowerColumns(powers, builder, i);
-  const energy = addEnergyRows(powers, builder, scarce);
-  addCheckpointRows(powers, builder, energy);
-  const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
-  const surplus = addSurplus(powers, builder);
-  const demand = addDemandCharge(powers, builder, surplus);
-  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
-  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, surplus, demand, flat };
+  return powers;
 }
 
 function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {

@@ -21,6 +21,9 @@ export interface Pricing {
   unit: number;
   /** Cost of a kWh of session i in slot k. */
   slotCost(i: number, k: number): number;
+  /** Money of a kWh imported in slot k, and of one unit of the currency, in the objective's terms. */
+  importMoney(k: number): number;
+  moneyScale: number;
   /** What a kWh that the site makes itself saves in slot k: the price of import less that of export. */
   ownSaving(k: number): number;
   /** Added for a kWh above the installed plan. */
@@ -71,7 +74,8 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
     problem.unmetPricePerKwh === undefined
       ? DEFAULT_WORTH
       : problem.unmetPricePerKwh / (preference === "LOWEST_COST" ? unit : meanPrice || 1);
-  const savings = ownSavings(problem, costs, { unit, meanPrice });
+  const moneyScale = preference === "LOWEST_COST" ? 1 / unit : meanPrice > 0 ? SECONDARY / meanPrice : 0;
+  const savings = ownSavings(problem, costs, moneyScale);
   const highest = costs.reduce((a, b) => Math.max(a, b), 0);
   const cheapest = costs.reduce((a, b, k) => Math.min(a, b - savings[k]), Number.POSITIVE_INFINITY);
   const lowest = Math.min(0, cheapest);
@@ -92,6 +96,8 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
       const { first, hours } = charging.stays[i];
       return costs[k] + (early * (k - first)) / hours.length;
     },
+    importMoney: (k) => money[k] * moneyScale,
+    moneyScale,
     ownSaving: (k) => savings[k],
     change,
     demand,
@@ -103,16 +109,11 @@ export function pricingOf(problem: Problem, charging: Charging): Pricing {
 }
 
 /** What a kWh of the site's own production saves in each slot, in the objective's terms; 0 where there is no surplus. */
-function ownSavings(
-  problem: Problem,
-  costs: Float64Array,
-  { unit, meanPrice }: { unit: number; meanPrice: number },
-): Float64Array {
+function ownSavings(problem: Problem, costs: Float64Array, moneyScale: number): Float64Array {
   const surplusW = surplusOf(problem);
   if (surplusW === undefined || problem.preference === "EARLIEST") return new Float64Array(costs.length);
   const paid = exportPrices(problem);
-  const scale = problem.preference === "LOWEST_COST" ? 1 / unit : meanPrice > 0 ? SECONDARY / meanPrice : 0;
-  return costs.map((cost, k) => (surplusW[k] > 0 ? Math.max(0, cost - paid[k] * scale) : 0));
+  return costs.map((cost, k) => (surplusW[k] > 0 ? Math.max(0, cost - paid[k] * moneyScale) : 0));
 }
 
 /** Mean of the absolute values; 0 for none. */

@@ -77,19 +77,28 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
   ["voltage NaN", ({ site }) => (site.nominalVoltageV = Number.NaN), ["site.nominal_voltage_v"]],
   ["photovoltaics", ({ site }) => (site.pvPowerW = series([1, -1])), ["site.pv_power_w.values[1]"]],
   [
-    "battery",
+    "a battery that can't be",
     ({ site }) =>
       (site.battery = {
-        capacityWh: 1,
-        socPercent: 1,
-        minSocPercent: 0,
-        maxChargePowerW: 1,
-        maxDischargePowerW: 1,
-        roundTripEfficiency: undefined,
-        endValuePerKwh: undefined,
-        circuitId: "",
+        capacityWh: 0,
+        socPercent: 101,
+        minSocPercent: -1,
+        maxChargePowerW: Number.NaN,
+        maxDischargePowerW: -1,
+        roundTripEfficiency: 1.1,
+        endValuePerKwh: -1,
+        circuitId: "cellar",
       }),
-    ["site.battery"],
+    [
+      "site.battery.capacity_wh",
+      "site.battery.circuit_id",
+      "site.battery.end_value_per_kwh",
+      "site.battery.max_charge_power_w",
+      "site.battery.max_discharge_power_w",
+      "site.battery.min_soc_percent",
+      "site.battery.round_trip_efficiency",
+      "site.battery.soc_percent",
+    ],
   ],
   // Circuits
   [
@@ -597,7 +606,7 @@ test("descriptions say what is wrong and name all circuits of a loop", () => {
   expect(descriptionOf(({ circuits }) => (circuits[1].parentCircuitId = "row"))).toBe(
     'circuits in a loop: "hall" under "row" under "hall"',
   );
-  expect(descriptionOf(({ site }) => (site.battery = {} as never))).toBe("not supported yet");
+  expect(descriptionOf(({ evses }) => (evses[0].supply = Supply.AC_LINE_TO_LINE))).toBe("not supported yet");
   expect(descriptionOf(({ sessions }) => (sessions[0].priority = 11))).toBe("must be from 0.1 to 10, is 11");
   expect(descriptionOf(({ tariff }) => (tariff.energyPrice = timeOfUse(rule({ fromLocal: "09:30" }))))).toBe(
     // 08:00 UTC is 09:00 in Berlin.
@@ -1011,6 +1020,32 @@ describe("assumptions are noticed", () => {
       "MINIMUM_AFTER_DEPARTURE sessions[0].minimum.by_time",
       "CHANCE_AFTER_DEPARTURE sessions[0].departure_chances[1].time",
     ]);
+  });
+
+  test("a battery: half of the losses on each way; below what is kept it only charges", () => {
+    const spoil: Spoil = ({ site }) =>
+      (site.battery = {
+        capacityWh: 20_000,
+        socPercent: 10,
+        minSocPercent: 20,
+        maxChargePowerW: 5000,
+        maxDischargePowerW: 4000,
+        roundTripEfficiency: 0.81,
+        endValuePerKwh: undefined,
+        circuitId: "",
+      });
+    const { efficiency, ...cell } = read(spoil).site.battery!;
+    expect(efficiency).toBeCloseTo(0.9, 12);
+    expect(cell).toEqual({
+      circuit: 0,
+      capacityWh: 20_000,
+      storedWh: 2000,
+      minStoredWh: 4000,
+      maxChargePowerW: 5000,
+      maxDischargePowerW: 4000,
+      endValuePerKwh: undefined,
+    });
+    expect(noticed(spoil)).toEqual(["BATTERY_BELOW_MINIMUM site.battery.soc_percent"]);
   });
 
   test("more periods than 2.x has, a longer time than there is", () => {

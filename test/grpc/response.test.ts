@@ -88,6 +88,7 @@ const plan: SitePlan = {
   importPowerW: Float64Array.of(16_040, 5000),
   exportPowerW: Float64Array.of(0, 1000.00001),
   pvPowerW: Float64Array.of(0, 6000),
+  batteryPowerW: Float64Array.of(1500, -700),
   circuits: [
     {
       circuitId: "grid",
@@ -238,7 +239,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       wave2ByTime: new Date(START_MS + QUARTER_MS),
       exportPowerW: [0, 1000],
       pvPowerW: [0, 6000],
-      batteryPowerW: [],
+      batteryPowerW: [1500, -700],
       circuits: [
         { circuitId: "grid", powerW: [16_040, 5000], limitW: [30_000, 20_000], shadowPricePerKwh: [0.1, 0] },
         // No limit: no list.

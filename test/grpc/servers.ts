@@ -41,6 +41,7 @@ export function idlePlan(problem: Problem): SitePlan {
     importPowerW: zeros(),
     exportPowerW: zeros(),
     pvPowerW: zeros(),
+    batteryPowerW: undefined,
     circuits: site.circuits.map(({ circuitId, maxPowerW }) => ({
       circuitId,
       powerW: zeros(),

@@ -352,7 +352,10 @@ export interface Site {
   pvPowerW:
     | TimeSeries
     | undefined;
-  /** A battery that belongs to the site. Not supported yet. */
+  /**
+   * A battery that belongs to the site. It is planned with the vehicles; its charging counts under the
+   * limits above it and never makes a new peak of the site, its discharging makes no room.
+   */
   battery:
     | StationaryBattery
     | undefined;
@@ -611,17 +614,17 @@ export interface Discharge {
 
 /** A battery that belongs to the site. */
 export interface StationaryBattery {
-  /** Usable capacity. */
+  /** Usable capacity, above 0. Required. */
   capacityWh: number;
   /** State of charge at the start, 0 to 100. */
   socPercent: number;
-  /** State of charge that is kept, 0 to 100. Default 0. */
+  /** State of charge that is kept, 0 to 100; a battery that starts below is only charged. Default 0. */
   minSocPercent: number;
   /** Highest power into the battery. */
   maxChargePowerW: number;
   /** Highest power out of the battery. */
   maxDischargePowerW: number;
-  /** Default 0.9, there and back. */
+  /** There and back, above 0 and at most 1; half of the losses on each way. Default 0.9. */
   roundTripEfficiency?:
     | number
     | undefined;
@@ -926,9 +929,9 @@ export interface SitePlan {
   slotStartTimes: Date[];
   /** Sum of all vehicles, one value a slot. */
   chargingPowerW: number[];
-  /** Vehicles and base load less photovoltaic production, one value a slot; never below 0. */
+  /** Vehicles, base load and battery less photovoltaic production, one value a slot; never below 0. */
   importPowerW: number[];
-  /** Of the stationary battery. Always empty: not supported yet. */
+  /** Into the stationary battery, negative out of it, one value a slot. Empty without one. */
   batteryPowerW: number[];
   /** One for each circuit, parents before children. */
   circuits: CircuitPlan[];
@@ -946,7 +949,7 @@ export interface SitePlan {
   wave2ByTime:
     | Date
     | undefined;
-  /** Photovoltaic production above what the site uses, one value a slot. Empty without photovoltaics. */
+  /** What flows out of the site, one value a slot. Empty without photovoltaics and without a battery. */
   exportPowerW: number[];
   /** As forecast, the mean of each slot. Empty without photovoltaics. */
   pvPowerW: number[];
@@ -956,7 +959,7 @@ export interface SitePlan {
 export interface CircuitPlan {
   /** As in the request. */
   circuitId: string;
-  /** Vehicles and base load on it and below, one value a slot. */
+  /** Vehicles, base load and what the battery charges on it and below, one value a slot. */
   powerW: number[];
   /** The lowest of its limits as a power, one value a slot. Empty where the circuit has no limit. */
   limitW: number[];

@@ -1,0 +1,70 @@
+import type { Problem } from "./problem.ts";
+import { rangeOver, type Series } from "./series.ts";
+import { slotPv } from "./surplus.ts";
+
+const SITE_BATTERY = "site battery";
+
+/**
+ * The same site with its battery's power known in each slot, W, positive into it: what it charges is
+ * a base load of its circuit, what it discharges is production, which makes no room under a limit.
+ * While it charges, the whole site stays within `peakW`, so that it never makes a new peak.
+ */
+export function withBatteryPlan(problem: Problem, powerW: Float64Array, peakW: number): Problem {
+  const { site } = problem;
+  const pvW = slotPv(problem);
+  const [grid, ...others] = site.circuits;
+  const charges = powerW.some((w) => w > 0);
+  const limitW = powerW.map((w, k) => (w > 0 ? peakW + pvW[k] : Number.POSITIVE_INFINITY));
+  const discharges = powerW.some((w) => w < 0);
+  const { battery } = site;
+  return {
+    ...problem,
+    site: {
+      ...site,
+      battery: undefined,
+      pvPowerW: discharges
+        ? bySlot(
+            problem,
+            pvW.map((w, k) => w + Math.max(0, -powerW[k])),
+          )
+        : site.pvPowerW,
+      circuits: charges
+        ? [
+            { ...grid, maxPowerSeriesW: lower(problem, grid.maxPowerSeriesW, limitW) },
+            ...others,
+            {
+              circuitId: SITE_BATTERY,
+              parent: battery?.circuit ?? 0,
+              maxPowerW: Number.POSITIVE_INFINITY,
+              maxCurrentA: Number.POSITIVE_INFINITY,
+              maxPowerSeriesW: undefined,
+              baseLoadW: bySlot(
+                problem,
+                powerW.map((w) => Math.max(0, w)),
+              ),
+              baseLoadA: [undefined, undefined, undefined],
+              transformer: undefined,
+            },
+          ]
+        : site.circuits,
+    },
+  };
+}
+
+/** One value a slot as a series. */
+function bySlot({ slotStartsMs: starts }: Problem, values: Float64Array): Series {
+  // The first slot may begin late, the last end early; the others are as long as the grid's step.
+  const stepMs =
+    starts.length > 2 ? Math.max(...starts.slice(1).map((at, k) => at - starts[k])) : starts[1] - starts[0];
+  return { startMs: starts.length > 2 ? starts[1] - stepMs : starts[0], stepMs, values };
+}
+
+/** The lower of a limit over time, at its lowest in each slot, and one a slot. */
+function lower(problem: Problem, series: Series | undefined, limitW: Float64Array): Series {
+  if (series === undefined) return bySlot(problem, limitW);
+  const starts = problem.slotStartsMs;
+  return bySlot(
+    problem,
+    limitW.map((w, k) => Math.min(w, rangeOver(series, starts[k], starts[k + 1]).min)),
+  );
+}
