@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { answer, type Candidate, toldOfBattery } from "./answer.ts";
-import { withBatteryPlan } from "./domain/battery.ts";
+import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { WattslotError } from "./domain/errors.ts";
@@ -13,10 +13,11 @@ import { extract, makeUp } from "./model/extract.ts";
 import { formulate } from "./model/formulate.ts";
 import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
+import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
 import { steady } from "./model/steady.ts";
-import { type BatteryPlan, scheduleBattery } from "./model/storage.ts";
+import { type BatteryPlan, batteryCost, scheduleBattery } from "./model/storage.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Method, Solver } from "./solve/solver.ts";
@@ -65,7 +66,10 @@ export function planSite(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): Planned {
-  if (problem.site.battery === undefined) return planVehicles(problem, solvers, leftMs, onSafePlan);
+  if (problem.site.battery === undefined) {
+    const { plan, excesses } = planVehicles(problem, solvers, leftMs, onSafePlan);
+    return { plan, excesses };
+  }
   const idle = withIdleBattery(problem);
   const charging = chargingOf(idle);
   const scarce = isScarce(idle, charging, greedy(idle, charging, "LEAST_SLACK"));
@@ -73,12 +77,49 @@ export function planSite(
   const tell = onSafePlan && ((planned: Planned) => onSafePlan(withBatteryIdle(problem, planned)));
   if (battery === undefined) return withBatteryIdle(problem, planVehicles(idle, solvers, leftMs, tell));
   const fixed = withBatteryPlan(problem, battery.powerW, battery.peakW);
-  const planned = planVehicles(fixed, solvers, leftMs, tell, battery);
-  const plan = toldOfBattery(problem, planned.plan, battery.powerW);
-  const excesses = checkBattery(problem, battery.powerW, plan.sessionPlans);
+  const { candidate, ...planned } = planVehicles(fixed, solvers, leftMs, tell, battery);
+  const settled = candidate && settleBattery(problem, charging, candidate, battery, solvers.highs, leftMs);
+  const plan = settled ?? toldOfBattery(problem, planned.plan, battery.powerW);
+  const excesses = checkBattery(problem, plan.batteryPowerW ?? battery.powerW, plan.sessionPlans);
   if (excesses.length === 0) return { ...planned, plan };
   const without = withBatteryIdle(problem, planVehicles(idle, solvers, leftMs));
   return { plan: without.plan, excesses: [...planned.excesses, ...excesses, ...without.excesses] };
+}
+
+/**
+ * The battery planned once more beside the vehicles as they are sent, for what their minimums and whole
+ * steps have changed; undefined where that is no better.
+ */
+function settleBattery(
+  problem: Problem,
+  charging: Charging,
+  candidate: Candidate,
+  battery: BatteryPlan,
+  solver: Solver,
+  leftMs: () => number,
+): SitePlan | undefined {
+  const asSent = withVehiclePlan(problem, charging, candidate.power);
+  const again = scheduleBattery(asSent, chargingOf(asSent), solver, false, leftMs);
+  if (again === undefined) return undefined;
+  const worth = (powerW: Float64Array): number => {
+    const site = withBatteryPlan(problem, powerW, Number.POSITIVE_INFINITY);
+    return (
+      evaluate(formulate(site, charging, true), candidate.power) + batteryCost(problem, charging, powerW)
+    );
+  };
+  const objective = worth(again.powerW);
+  if (objective >= worth(battery.powerW)) return undefined;
+  const gap = gapOf(objective, battery.bound);
+  const { plan, excesses } = answer(withBatteryPlan(problem, again.powerW, again.peakW), charging, {
+    ...candidate,
+    status: gap <= MIP_GAP ? "OPTIMAL" : candidate.status,
+    report: (sent) => {
+      const told = candidate.report(sent);
+      const { unit } = pricingOf(problem, charging);
+      return { ...told, objective: objective * unit, gap };
+    },
+  });
+  return excesses.length === 0 ? toldOfBattery(problem, plan, again.powerW) : undefined;
 }
 
 /** Plans the vehicles of a site; `battery` is what a battery that is planned already adds to the objective. */
@@ -88,7 +129,7 @@ function planVehicles(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
   battery?: BatteryPlan,
-): Planned {
+): Planned & { candidate?: Candidate } {
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
   const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
@@ -163,7 +204,7 @@ function planVehicles(
     },
   };
   const { plan, excesses } = answer(problem, charging, candidate);
-  return excesses.length === 0 ? { plan, excesses } : safePlan(problem, charging, safe, excesses);
+  return excesses.length === 0 ? { plan, excesses, candidate } : safePlan(problem, charging, safe, excesses);
 }
 
 /** Plans practice sites, so that real ones find compiled code; between two of them other work has its turn. */

@@ -1,8 +1,11 @@
-import type { Problem } from "./problem.ts";
+import type { Charging } from "./charging.ts";
+import type { PowerPlan } from "./plan.ts";
+import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver, type Series } from "./series.ts";
 import { slotPv } from "./surplus.ts";
 
 const SITE_BATTERY = "site battery";
+const VEHICLES = "vehicles of circuit";
 
 /**
  * The same site with its battery's power known in each slot, W, positive into it: what it charges is
@@ -67,4 +70,32 @@ function lower(problem: Problem, series: Series | undefined, limitW: Float64Arra
     problem,
     limitW.map((w, k) => Math.min(w, rangeOver(series, starts[k], starts[k + 1]).min)),
   );
+}
+
+/** The same site with its vehicles' powers known in each slot, W: they are base load of their circuits, phase by phase. */
+export function withVehiclePlan(problem: Problem, charging: Charging, plan: PowerPlan): Problem {
+  const { site } = problem;
+  const slotCount = problem.slotStartsMs.length - 1;
+  const loads = new Map<number, Float64Array[]>();
+  plan.forEach((powerW, i) => {
+    const { circuit } = site.evses[problem.sessions[i].evse];
+    const linesA = loads.get(circuit) ?? [0, 1, 2].map(() => new Float64Array(slotCount));
+    loads.set(circuit, linesA);
+    const { phases } = charging.ranges[i];
+    for (const phase of phases) {
+      for (let k = 0; k < slotCount; k++)
+        linesA[phase - 1][k] += powerW[k] / phases.length / site.nominalVoltageV;
+    }
+  });
+  const vehicles = [...loads].map(([parent, linesA]) => ({
+    circuitId: `${VEHICLES} ${parent}`,
+    parent,
+    maxPowerW: Number.POSITIVE_INFINITY,
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    maxPowerSeriesW: undefined,
+    baseLoadW: undefined,
+    baseLoadA: linesA.map((values) => bySlot(problem, values)) as Circuit["baseLoadA"],
+    transformer: undefined,
+  }));
+  return { ...problem, sessions: [], site: { ...site, circuits: [...site.circuits, ...vehicles] } };
 }

@@ -302,6 +302,14 @@ export function storedIn({ efficiency }: StationaryBattery, powerW: number, hour
   return powerW >= 0 ? powerW * efficiency * hours : (powerW / efficiency) * hours;
 }
 
+/** What a battery's plan adds to the objective of the site, W in each slot. */
+export function batteryCost(problem: Problem, charging: Charging, powerW: Float64Array): number {
+  const { battery } = problem.site;
+  if (battery === undefined) return 0;
+  const powers = powersOf(problem, charging, new LpBuilder());
+  return costOf(powers, slotsOf(powers), battery, powerW);
+}
+
 /** What the battery adds to the objective on top of the site without vehicles. */
 function costOf(
   powers: Powers,
