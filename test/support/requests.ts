@@ -78,7 +78,7 @@ export function randomRequest(seed: number): OptimizeRequest {
     };
   });
   const hasTariff = random.chance(0.6);
-  return OptimizeRequest.fromPartial({
+  const request = OptimizeRequest.fromPartial({
     site: {
       siteId: `site-${seed}`,
       timeZone: random.pick(["", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata"]),
@@ -125,6 +125,52 @@ export function randomRequest(seed: number): OptimizeRequest {
         chargingProfileId: random.int(0, 20),
       })),
   });
+  return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
+}
+
+/** The request with the sun, a battery, export, minimums and uncertain departures, some of each. */
+function withEnergySystem(
+  request: OptimizeRequest,
+  random: Random,
+  at: (hour: number) => Date,
+  hours: number,
+): OptimizeRequest {
+  const series = (low: number, high: number) => ({
+    startTime: at(-1),
+    stepSeconds: random.pick([600, 900, 3600]),
+    values: Array.from({ length: random.int(1, 12) }, () => random.real(low, high)),
+  });
+  const { site } = request;
+  if (site === undefined) return request;
+  if (random.chance(0.6)) site.pvPowerW = series(0, 20_000);
+  if (random.chance(0.5)) {
+    site.battery = {
+      capacityWh: random.real(500, 50_000),
+      socPercent: random.real(0, 100),
+      minSocPercent: random.pick([0, 0, 20]),
+      maxChargePowerW: random.real(0, 20_000),
+      maxDischargePowerW: random.real(0, 20_000),
+      roundTripEfficiency: random.chance(0.5) ? random.real(0.6, 1) : undefined,
+      endValuePerKwh: random.chance(0.3) ? random.real(0, 0.5) : undefined,
+      circuitId: random.pick(["", ...site.circuits.map(({ circuitId }) => circuitId)]),
+    };
+  }
+  if (site.tariff !== undefined && random.chance(0.5)) site.tariff.exportPricePerKwh = series(-0.2, 0.4);
+  for (const session of request.sessions) {
+    if (random.chance(0.3))
+      session.minimum = { energyWh: random.real(0, 2000), byTime: at(random.real(0.1, hours)) };
+    if (session.need?.$case === "energyWh" && session.minimum !== undefined)
+      session.minimum.energyWh = Math.min(session.minimum.energyWh, session.need.value);
+    if (session.need?.$case === "stateOfCharge") session.minimum = undefined;
+    if (random.chance(0.3)) {
+      const first = random.real(0.05, hours / 2);
+      session.departureChances = [
+        { time: at(first), probability: random.real(0, 0.4) },
+        { time: at(random.real(first + 0.1, hours)), probability: random.real(0.4, 1) },
+      ];
+    }
+  }
+  return request;
 }
 
 function randomEvse(random: Random, n: number, circuits: { circuitId: string }[]) {
