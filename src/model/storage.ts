@@ -298,7 +298,7 @@ function withinBounds(
 }
 
 /** Energy that a power adds to what is stored, Wh; negative where it discharges. */
-export function storedIn({ efficiency }: StationaryBattery, powerW: number, hours: number): number {
+function storedIn({ efficiency }: StationaryBattery, powerW: number, hours: number): number {
   return powerW >= 0 ? powerW * efficiency * hours : (powerW / efficiency) * hours;
 }
 
