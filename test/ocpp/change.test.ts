@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { OcppCapabilities, Problem, Session } from "../../src/domain/problem.ts";
-import { changeOf, pushDeadlines } from "../../src/ocpp/change.ts";
-import { circuit, evse, problem, START_MS, series, session } from "../support/problems.ts";
+import { changeOf } from "../../src/ocpp/change.ts";
+import { evse, problem, START_MS, series, session } from "../support/problems.ts";
 
 const MINUTE_MS = 60_000;
 const UNCHANGED = { change: "UNCHANGED", pushWave: 2 };
@@ -107,64 +107,5 @@ describe("changeOf", () => {
 
   it("sends where what is installed is no number", () => {
     expect(change({ values: [7360, Number.NaN] }, [7360, 7360, 7360, 7360])).toEqual(RAISED);
-  });
-});
-
-describe("pushDeadlines", () => {
-  const QUARTER_MS = 15 * MINUTE_MS;
-  /** Vehicles for an hour in four slots behind 11.04 kW, with what their chargers hold. */
-  function pair(installedW: (number[] | undefined)[]): Problem {
-    return problem({
-      site: {
-        ...problem().site,
-        circuits: [circuit({ maxPowerW: 11_040 })],
-        evses: installedW.map((_, n) => evse({ stationId: `CS${n}` })),
-      },
-      sessions: installedW.map((values, n) =>
-        session({
-          sessionId: `s${n}`,
-          evse: n,
-          departureMs: START_MS + 4 * QUARTER_MS,
-          installed: values && { powerW: series(START_MS, QUARTER_MS, values), chargingProfileId: 11 },
-        }),
-      ),
-      slotStartsMs: [0, 1, 2, 3, 4].map((n) => START_MS + n * QUARTER_MS),
-    });
-  }
-  const steps = (powersW: number[]) => [
-    ...powersW.map((powerW, n) => ({ atMs: START_MS + n * QUARTER_MS, powerW })),
-    { atMs: START_MS + powersW.length * QUARTER_MS, powerW: 0 },
-  ];
-
-  it("are those of vehicles that change places: the first at once, the second when the places change", () => {
-    const early = [11_040, 11_040, 0, 0];
-    const late = [0, 0, 11_040, 11_040];
-    const deadlines = pushDeadlines(pair([early, late]), [steps(late), steps(early)], [1, 2]);
-    expect(deadlines).toEqual({ wave1Ms: START_MS, wave2Ms: START_MS + 2 * QUARTER_MS });
-  });
-
-  it("do not exist where old and new fit beside each other, or nothing is sent", () => {
-    const half = [5520, 5520, 5520, 5520];
-    const less = [4140, 4140, 5520, 5520];
-    expect(pushDeadlines(pair([half, half]), [steps(less), steps(half)], [1, undefined])).toEqual({
-      wave1Ms: undefined,
-      wave2Ms: undefined,
-    });
-    // What is not sent counts as it is planned, not as it was.
-    const full = [11_040, 11_040, 11_040, 11_040];
-    expect(pushDeadlines(pair([full, full]), [steps(half), steps(half)], [undefined, undefined])).toEqual({
-      wave1Ms: undefined,
-      wave2Ms: undefined,
-    });
-  });
-
-  it("count a vehicle without a profile as drawing nothing", () => {
-    // The new one's power is what the first gives up from the second slot on.
-    const deadlines = pushDeadlines(
-      pair([[11_040, 11_040, 11_040, 11_040], undefined]),
-      [steps([11_040, 5520, 5520, 5520]), steps([0, 5520, 5520, 5520])],
-      [1, 2],
-    );
-    expect(deadlines).toEqual({ wave1Ms: START_MS + QUARTER_MS, wave2Ms: undefined });
   });
 });

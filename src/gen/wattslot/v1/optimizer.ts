@@ -323,7 +323,11 @@ export interface OptimizeRequest {
   objective:
     | Objective
     | undefined;
-  /** What the chargers were last told, for stability and safe push order. At most one a session. */
+  /**
+   * What the chargers were last told, for stability and safe push order. At most one a session. A
+   * vehicle without one counts as drawing nothing until its first profile is accepted: start its
+   * transaction with that, or under a default profile of 0.
+   */
   installedPlans: InstalledPlan[];
   /** Time and solver. Default: see the fields. */
   options: SolveOptions | undefined;
@@ -841,7 +845,10 @@ export interface ProfileCommand {
   action: string;
   /** The request's payload, exactly as it goes on the wire. */
   payloadJson: string;
-  /** 1: send first (reductions). 2: send when every 1 is accepted (increases). */
+  /**
+   * 1: send first (reductions). 2: send when every 1 is accepted (increases). One that does both is
+   * in the wave that keeps the site safe for longer. SitePlan.wave_1_by_time says until when.
+   */
   pushWave: number;
   /** The same profile, typed, for a CSMS that builds its own OCPP messages. */
   chargingProfile: ChargingProfile | undefined;
@@ -936,15 +943,16 @@ export interface SitePlan {
   /** One for each circuit, parents before children. */
   circuits: CircuitPlan[];
   /**
-   * When the commands of push wave 1 must be accepted at the latest: until then no limit is passed
-   * whichever of the commands have arrived. Absent: any time in the plan.
+   * When the commands of push wave 1 must be accepted at the latest: until then no limit is passed,
+   * whichever of them have arrived, as long as none of wave 2 is sent. At the start of the plan: what
+   * the chargers hold is too much at once. Absent: any time in the plan.
    */
   wave1ByTime:
     | Date
     | undefined;
   /**
-   * The same for wave 2 once all of wave 1 are accepted. A command that is not accepted by then: plan
-   * again with what the chargers hold.
+   * The same for wave 2, all of wave 1 being accepted and whichever of wave 2. A command that is not
+   * accepted by then: plan again with what the chargers hold.
    */
   wave2ByTime:
     | Date
