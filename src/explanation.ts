@@ -41,6 +41,7 @@ export interface Outcome {
  */
 export function explain(told: Told, i: number, outcome: Outcome): string {
   const { energyWh } = told.problem.sessions[i];
+  if (told.charging.stays[i].hours.length === 0) return "Comes after the end of the plan.";
   if (energyWh <= 0) return "Needs no energy.";
   const sentences =
     outcome.shortfallWh > 0

@@ -132,12 +132,25 @@ function nextBoundaryMs(atMs: number, slotMs: number): number {
   return (Math.floor(atMs / slotMs) + 1) * slotMs;
 }
 
-/** Ends every stay with the plan at the latest. */
+/** Ends every stay with the plan at the latest. Of one that begins only then nothing is planned. */
 function fitSessions(findings: Findings, sessions: readonly Session[], endMs: number): void {
   const end = Number.isNaN(endMs) ? "" : new Date(endMs).toISOString();
   sessions.forEach((session, n) => {
     if (session.arrivalMs >= endMs) {
-      findings.wrong(`sessions[${n}].arrival_time`, `must be before the end of the plan, ${end}`);
+      findings.notice(
+        "ARRIVAL_BEYOND_HORIZON",
+        `sessions[${n}].arrival_time`,
+        `the vehicle comes after the end of the plan, ${end}: nothing is planned for it, and its need is not counted`,
+      );
+      Object.assign(session, {
+        arrivalMs: endMs,
+        departureMs: endMs,
+        energyWh: 0,
+        minimum: undefined,
+        departureChances: [],
+        // A command for it would only say 0.
+        transactionId: "",
+      });
     } else if (session.departureMs > endMs) {
       findings.notice(
         "DEPARTURE_BEYOND_HORIZON",

@@ -55,19 +55,43 @@ function tellOfUnchargeable(findings: Findings, sessions: readonly Session[], { 
   sessions.forEach((session, n) => {
     const evse = site.evses[session.evse];
     if (evse === undefined || chargingRange(site, session).maxPowerW > 0) return;
+    const { field, reason } = whyUnchargeable(site, session, n);
     if (evse.ocpp.rejectsZeroLimit) {
-      findings.wrong(
-        `sessions[${n}].max_current_a`,
-        "the vehicle can take no limit that its charger can give, and the charger rejects a limit of 0",
-      );
+      findings.wrong(field, `${reason}, and its charger rejects a limit of 0`);
     } else if (session.energyWh > 0) {
-      findings.notice(
-        "CANNOT_CHARGE",
-        `sessions[${n}]`,
-        "the highest limit that the vehicle, its charger and the limit step allow is below the minimum: it can't charge",
-      );
+      findings.notice("CANNOT_CHARGE", field, reason);
     }
   });
+}
+
+/** The limit without which a vehicle that can't charge could. */
+function whyUnchargeable(
+  site: ReadSite["site"],
+  session: Session,
+  n: number,
+): { field: string; reason: string } {
+  const evse = `site.evses[${session.evse}]`;
+  const charger = site.evses[session.evse];
+  const canCharge = (without: Partial<Session>, at = charger) =>
+    chargingRange({ ...site, evses: [at] }, { ...session, ...without, evse: 0 }).maxPowerW > 0;
+  const cannot = "the vehicle can't charge";
+  if (canCharge({}, { ...charger, ocpp: { ...charger.ocpp, limitStep: 0.1 } })) {
+    return {
+      field: `${evse}.ocpp.limit_step`,
+      reason: `no whole step lies between the least and the most power of sessions[${n}]: ${cannot}`,
+    };
+  }
+  const tooLow = `leaves less than the least power to charge with: ${cannot}`;
+  if (canCharge({ maxPowerW: Number.POSITIVE_INFINITY }))
+    return { field: `sessions[${n}].max_power_w`, reason: tooLow };
+  if (canCharge({ maxCurrentA: Number.POSITIVE_INFINITY }))
+    return { field: `sessions[${n}].max_current_a`, reason: tooLow };
+  if (canCharge({ minCurrentA: 0 }))
+    return { field: `sessions[${n}].min_current_a`, reason: `is more than it can get: ${cannot}` };
+  return {
+    field: evse,
+    reason: `its limits and those of sessions[${n}] leave no power to charge with: ${cannot}`,
+  };
 }
 
 interface SessionContext {
@@ -169,7 +193,7 @@ function readStay(
   if (leavesMs <= planStartMs) {
     findings.wrong(
       `${field}.departure_time`,
-      `must be after the start of the plan, ${new Date(planStartMs).toISOString()}: the vehicle has left`,
+      `must be after the start of the plan, ${new Date(planStartMs).toISOString()}: leave out a vehicle that has left, give one that stays a later time`,
     );
   } else if (leavesMs <= givenMs) {
     findings.wrong(`${field}.departure_time`, "must be after arrival_time");

@@ -87,6 +87,23 @@ describe("against a server", () => {
     await expect(failed()).rejects.toThrow("no more");
   });
 
+  test("a vehicle that comes after the plan's end is told of and left alone", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const [here] = request.sessions!;
+    const times = [11, 12].map((hour) => new Date(Date.UTC(2026, 10, 23, hour)));
+    const [arrivalTime, departureTime] = times;
+    const booked = { ...here, sessionId: "b", arrivalTime, departureTime };
+    const plan = await optimizer.optimize({
+      ...request,
+      endTime: new Date(Date.UTC(2026, 10, 23, 10)),
+      sessions: [here, booked],
+    });
+    expect(plan.notices.map(({ code }) => code)).toEqual(["ARRIVAL_BEYOND_HORIZON"]);
+    expect(plan.summary).toMatchObject({ requestedEnergyWh: 11_040, shortfallWh: 0 });
+    expect(plan.sessionPlans[1]).toMatchObject({ command: undefined, powerW: Array(8).fill(0) });
+    expect(plan.sessionPlans[1].explanation).toBe("Comes after the end of the plan.");
+  });
+
   test("a refusal names every wrong field", async () => {
     optimizer = connect(`127.0.0.1:${server.port}`);
     const bad = { ...request, slotSeconds: 7, sessions: [{ ...request.sessions![0], evseId: 9 }] };

@@ -352,14 +352,6 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
     ["sessions[1].departure_time"],
   ],
   [
-    "arrival after the end",
-    ({ sessions }) => {
-      sessions[1].arrivalTime = at(12);
-      sessions[1].departureTime = at(13);
-    },
-    ["sessions[1].arrival_time"],
-  ],
-  [
     "two vehicles on one EVSE",
     ({ sessions }) =>
       sessions.push({ ...sessions[0], sessionId: "d", arrivalTime: at(3), departureTime: at(6) }),
@@ -960,6 +952,15 @@ describe("assumptions are noticed", () => {
     expect(sessions.map(({ departureMs }) => (departureMs - START_MS) / HOUR_MS)).toEqual([4, 2, 4]);
   });
 
+  test("arrival after the end of the plan", () => {
+    const spoil: Spoil = ({ sessions }) => {
+      sessions[1].arrivalTime = at(12);
+      sessions[1].departureTime = at(13);
+    };
+    expect(noticed(spoil)).toEqual(["ARRIVAL_BEYOND_HORIZON sessions[1].arrival_time"]);
+    expect(read(spoil).sessions[1]).toMatchObject({ energyWh: 0, departureMs: at(12).getTime() });
+  });
+
   test("departure after the end of the plan", () => {
     expect(noticed(({ sessions }) => (sessions[0].departureTime = at(13)))).toEqual([
       "DEPARTURE_BEYOND_HORIZON sessions[0].departure_time",
@@ -994,8 +995,17 @@ describe("assumptions are noticed", () => {
   });
 
   test("a vehicle that can take nothing that its charger gives", () => {
-    expect(noticed(({ sessions }) => (sessions[2].maxCurrentA = 5))).toEqual(["CANNOT_CHARGE sessions[2]"]);
-    expect(noticed(({ sessions }) => (sessions[1].maxPowerW = 0))).toEqual(["CANNOT_CHARGE sessions[1]"]);
+    const cannot = (spoil: Spoil, field: string) =>
+      expect(noticed(spoil)).toEqual([`CANNOT_CHARGE ${field}`]);
+    cannot(({ sessions }) => (sessions[2].maxCurrentA = 5), "sessions[2].max_current_a");
+    cannot(({ sessions }) => (sessions[1].maxPowerW = 0), "sessions[1].max_power_w");
+    cannot(({ sessions }) => (sessions[2].minCurrentA = 40), "sessions[2].min_current_a");
+    // From 6 to 16 A there is no multiple of 20.
+    cannot(({ site, sessions }) => {
+      site!.evses[2].ocpp!.limitStep = 20;
+      sessions[2].maxCurrentA = 16;
+    }, "site.evses[2].ocpp.limit_step");
+    cannot(({ site }) => (site!.evses[2].maxPowerW = 1000), "site.evses[2]");
   });
 
   test("AC limits of a vehicle on DC", () => {

@@ -101,7 +101,7 @@ describe("requestFromJson", () => {
       "site.evses[0].evse_id: must be a whole number from 0 to 4294967295",
       "sessions[0].energy_wh: must be a number",
       "site.circuits[0].max_power_w: must be from 0 to 1000000000, is -1",
-      "sessions[0].departure_time: must be after the start of the plan, 2026-11-23T08:00:00.000Z: the vehicle has left",
+      "sessions[0].departure_time: must be after the start of the plan, 2026-11-23T08:00:00.000Z: leave out a vehicle that has left, give one that stays a later time",
       "sessions[0].priority: must be from 0.1 to 10, is 20",
     ]);
   });

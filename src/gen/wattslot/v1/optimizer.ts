@@ -501,7 +501,10 @@ export interface Session {
    * vehicle that is here then gets a TxDefaultProfile, and the answer carries a notice.
    */
   transactionId: string;
-  /** Before start_time: already here. Rounded up to a second. Default: already here. */
+  /**
+   * Before start_time: already here. Rounded up to a second. After the end of the plan: nothing is
+   * planned for it, its need is not counted, and a notice says so. Default: already here.
+   */
   arrivalTime:
     | Date
     | undefined;
