@@ -14,6 +14,7 @@ import type {
 import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
+import { voltagesOf } from "./domain/wiring.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOf, pushDeadlines } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
@@ -45,13 +46,14 @@ export function answer(
   candidate: Candidate,
 ): { plan: SitePlan; excesses: Excess[] } {
   const { site, sessions, slotStartsMs } = problem;
+  const voltages = voltagesOf(site);
   const sent: PowerPlan = [];
   const emitted: PowerStep[][] = [];
   const commands = candidate.power.map((power, i) => {
     const evse = site.evses[sessions[i].evse];
     const { profile, powerW } = toProfile(problem, i, power);
     const payloadJson = toPayload(profile, evse);
-    emitted.push(expand(payloadJson, evse, site.nominalVoltageV));
+    emitted.push(expand(payloadJson, evse, voltages[evse.circuit]));
     sent.push(powerW);
     const { change, pushWave } = changeOf(problem, i, powerW);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
@@ -167,13 +169,14 @@ function circuitPlans(
   plan: PowerPlan,
   shadowPrices: Float64Array[] | undefined,
 ): CircuitPlan[] {
-  const { circuits, evses, nominalVoltageV } = problem.site;
+  const { circuits, evses } = problem.site;
+  const voltages = voltagesOf(problem.site);
   const starts = problem.slotStartsMs;
   const slotCount = starts.length - 1;
-  const powerW = circuits.map((circuit) => {
+  const powerW = circuits.map((circuit, c) => {
     const loadW = new Float64Array(slotCount);
     if (!hasBaseLoad(circuit)) return loadW;
-    return loadW.map((_, k) => meanCircuitLoad(circuit, nominalVoltageV, starts[k], starts[k + 1]));
+    return loadW.map((_, k) => meanCircuitLoad(circuit, voltages[c], starts[k], starts[k + 1]));
   });
   for (const evse of evses) {
     if (evse.uncontrolledPowerW === undefined) continue;
@@ -187,8 +190,8 @@ function circuitPlans(
   for (let c = circuits.length - 1; c > 0; c--) {
     for (let k = 0; k < slotCount; k++) powerW[circuits[c].parent][k] += powerW[c][k];
   }
-  const limitsOf = ({ maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit) => {
-    const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * nominalVoltageV);
+  const limitsOf = ({ maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit, voltageV: number) => {
+    const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * voltageV);
     const limitW = new Float64Array(slotCount).fill(alwaysW);
     if (series === undefined) return limitW;
     return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
@@ -196,7 +199,7 @@ function circuitPlans(
   return circuits.map((circuit, c) => ({
     circuitId: circuit.circuitId,
     powerW: powerW[c],
-    limitW: limitsOf(circuit),
+    limitW: limitsOf(circuit, voltages[c]),
     shadowPricePerKwh: shadowPrices?.[c] ?? new Float64Array(slotCount),
   }));
 }
