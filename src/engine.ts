@@ -118,7 +118,8 @@ export function planSite(
     shadowPrices: shadowPrices(program, duals),
     report: (sent) => {
       const objective = evaluate(program, sent);
-      const proved = isComplete ? bound : trivialBound(program);
+      const relaxedBound = isComplete ? bound : trivialBound(program);
+      const proved = program.isInner ? Math.min(relaxedBound, objective) : relaxedBound;
       return {
         solver: used.has("HIGHS") ? "HIGHS" : "GLPK",
         solveMs,

@@ -380,7 +380,8 @@ class Wiring {
     this.#sessions = problem.sessions.map(({ evse }, i) => branchesOf(evses[evse], wired[i].lines));
     for (const evse of evses) {
       const { circuit, uncontrolledPowerW: powerW, phases } = evse;
-      if (powerW !== undefined) this.#uncontrolled.push({ circuit, powerW, branches: branchesOf(evse, phases) });
+      if (powerW !== undefined)
+        this.#uncontrolled.push({ circuit, powerW, branches: branchesOf(evse, phases) });
     }
     this.#base = circuits.map(({ baseLoadW, baseLoadA }, c) => {
       if (baseLoadW === undefined && baseLoadA.every((series) => series === undefined)) return undefined;
@@ -448,7 +449,14 @@ class Wiring {
       });
     };
     if (!evse.hasUnknownPhases || lines.length === 3) return this.#upwards(evse.circuit, [drawnFrom(lines)]);
-    const choices = lines.length === 1 ? [[1], [2], [3]] : [[1, 2], [2, 3], [3, 1]];
+    const choices =
+      lines.length === 1
+        ? [[1], [2], [3]]
+        : [
+            [1, 2],
+            [2, 3],
+            [3, 1],
+          ];
     return this.#upwards(evse.circuit, choices.map(drawnFrom), true);
   }
 

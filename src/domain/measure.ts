@@ -84,12 +84,7 @@ export function hasBaseLoad({ baseLoadW, baseLoadA }: Circuit): boolean {
 }
 
 /** Mean base load that hangs on one circuit itself, of a phase-to-neutral voltage, over a stretch of time, W. */
-export function meanCircuitLoad(
-  circuit: Circuit,
-  voltageV: number,
-  fromMs: number,
-  toMs: number,
-): number {
+export function meanCircuitLoad(circuit: Circuit, voltageV: number, fromMs: number, toMs: number): number {
   if (circuit.baseLoadW !== undefined) return rangeOver(circuit.baseLoadW, fromMs, toMs).mean;
   let sumW = 0;
   for (const series of circuit.baseLoadA) {

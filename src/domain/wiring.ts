@@ -1,4 +1,4 @@
-import type { Evse, Phase, Site } from "./problem.ts";
+import type { Circuit, Evse, Phase } from "./problem.ts";
 
 /** What a load of 1 W does to one line on its way to the grid, phasors against the line's own voltage. */
 export interface LineLoad {
@@ -35,11 +35,18 @@ const PLACES: Readonly<Record<number, readonly (readonly Phase[])[]>> = {
 };
 const SQRT3 = Math.sqrt(3);
 
+/** What the voltages of a site follow from. */
+interface Wired {
+  circuits: readonly Pick<Circuit, "parent" | "transformer">[];
+  /** Where no further transformer hangs. */
+  nominalVoltageV: number;
+}
+
 /**
  * Phase-to-neutral voltage of each circuit, V: circuits that no transformer parts have the same, the
  * primary voltage of the transformers that hang on them, or the site's nominal voltage without any.
  */
-export function voltagesOf({ circuits, nominalVoltageV }: Pick<Site, "circuits" | "nominalVoltageV">): Float64Array {
+export function voltagesOf({ circuits, nominalVoltageV }: Wired): Float64Array {
   const side = new Int32Array(circuits.length);
   const sideV = new Float64Array(circuits.length).fill(nominalVoltageV);
   circuits.forEach(({ parent, transformer }, c) => {
@@ -50,11 +57,7 @@ export function voltagesOf({ circuits, nominalVoltageV }: Pick<Site, "circuits" 
 }
 
 /** Power, W, of 1 A on each line that a load draws from: 230 a phase, or between two lines 1.73 times that. */
-export function wattsPerAmpere(
-  voltageV: number,
-  supply: Evse["supply"],
-  phases: readonly Phase[],
-): number {
+export function wattsPerAmpere(voltageV: number, supply: Evse["supply"], phases: readonly Phase[]): number {
   return supply === "AC_LINE_TO_LINE" ? voltageV * SQRT3 : voltageV * phases.length;
 }
 
@@ -62,7 +65,7 @@ export function wattsPerAmpere(
  * The lines that a load uses from its circuit up to the grid connection, at unity power factor and
  * balanced voltages. Where its lines are not known each line has the most that any choice puts there.
  */
-export function lineLoads(circuits: Site["circuits"], load: Connection): LineLoad[] {
+export function lineLoads(circuits: Wired["circuits"], load: Connection): LineLoad[] {
   const isBalanced = load.phases.length === 3;
   const isKnown = !load.hasUnknownPhases || isBalanced;
   const places = isKnown ? [load.phases] : PLACES[load.phases.length];

@@ -81,10 +81,20 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
       const toKw = voltages[c] / 1000;
       if (sessions.every(isEven) && sides.every(([{ angle }]) => angle === undefined)) {
         const lineKw = Math.min(...sides.map(([{ limitA }]) => limitA * toKw));
-        write(ofPower, Math.min(powerKw, 3 * lineKw), sessions, sessions.map(() => 1));
+        write(
+          ofPower,
+          Math.min(powerKw, 3 * lineKw),
+          sessions,
+          sessions.map(() => 1),
+        );
         continue;
       }
-      write(ofPower, powerKw, sessions, sessions.map(() => 1));
+      write(
+        ofPower,
+        powerKw,
+        sessions,
+        sessions.map(() => 1),
+      );
       LINES.forEach((phase, q) => {
         const ofLine = sessions.map((i) => loads[i].get(c * QUANTITIES + phase));
         for (const { limitA, angle } of sides[q]) {

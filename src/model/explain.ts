@@ -52,7 +52,11 @@ export function shortfallCauses(
   const physicalWh = Math.max(0, session.energyWh - maxPowerW * stayHours);
   if (maxPowerW === 0) causes.push("MINIMUM_CURRENT");
   else if (physicalWh > SHORTFALL_DUST_WH) {
-    const unbound = { ...session, maxPowerW: Number.POSITIVE_INFINITY, maxCurrentA: Number.POSITIVE_INFINITY };
+    const unbound = {
+      ...session,
+      maxPowerW: Number.POSITIVE_INFINITY,
+      maxCurrentA: Number.POSITIVE_INFINITY,
+    };
     const evsePowerW = chargingRange(problem.site, unbound).maxPowerW;
     causes.push("STAY_TOO_SHORT", maxPowerW < evsePowerW * 0.99 ? "VEHICLE_LIMIT" : "EVSE_LIMIT");
   }

@@ -36,10 +36,20 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   };
   for (let i = 0; i < problem.sessions.length; i++) addPowerColumns(powers, builder, i);
   const energy = addEnergyRows(powers, builder, scarce);
-  const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
+  const room = new Room(problem, charging);
+  const circuitRows = addCircuitRows(powers, builder, room);
   const demand = addDemandCharge(powers, builder);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder) : undefined;
-  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, demand, flat };
+  return {
+    ...powers,
+    lp: builder.build(),
+    scarce,
+    energy,
+    circuitRows,
+    isInner: room.phasorLines.size > 0,
+    demand,
+    flat,
+  };
 }
 
 function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {

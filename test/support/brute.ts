@@ -187,7 +187,12 @@ function combined(a: Complex, factorA: number, b: Complex, factorB: number): Com
 }
 
 /** Line currents of a circuit's load, A, as they are on `top`; undefined where it does not hang below it. */
-function seenFrom(problem: Problem, currents: Complex[], circuit: number, top: number): Complex[] | undefined {
+function seenFrom(
+  problem: Problem,
+  currents: Complex[],
+  circuit: number,
+  top: number,
+): Complex[] | undefined {
   if (circuit === top) return currents;
   const { parent, transformer } = problem.site.circuits[circuit];
   if (parent < 0) return undefined;
@@ -213,7 +218,12 @@ function waysToDraw(problem: Problem, evse: Evse, phases: readonly Phase[]): Com
   const voltageV = voltageAt(problem, evse.circuit);
   let choices = [[...phases]];
   if (evse.hasUnknownPhases && phases.length === 1) choices = [[1], [2], [3]];
-  if (evse.hasUnknownPhases && phases.length === 2) choices = [[1, 2], [1, 3], [2, 3]];
+  if (evse.hasUnknownPhases && phases.length === 2)
+    choices = [
+      [1, 2],
+      [1, 3],
+      [2, 3],
+    ];
   return choices.map((lines) => {
     const currents: Complex[] = [
       [0, 0],
