@@ -8,8 +8,8 @@ import { gapOf, refine } from "../src/model/refine.ts";
 import { createGlpk } from "../src/solve/glpk.ts";
 import { createHighs } from "../src/solve/highs.ts";
 import type { Solver } from "../src/solve/solver.ts";
-import { acnGolden, hasAcnData } from "../test/support/acn.ts";
-import { garage } from "../test/support/garage.ts";
+import { acnGolden, acnWiredBounds, hasAcnData } from "../test/support/acn.ts";
+import { garage, wiredGarage } from "../test/support/garage.ts";
 import { provenOptimum, relaxedOptimum } from "../test/support/oracle.ts";
 import { randomProblem } from "../test/support/problems.ts";
 import { randomRequest, spoil } from "../test/support/requests.ts";
@@ -35,6 +35,22 @@ function realSessions(solvers: Solvers): void {
     const percent = (100 * summary.plannedEnergyWh) / summary.requestedEnergyWh;
     print(
       `  ${capKw} kW: ${percent.toFixed(6)} %, published optimum ${deliveredPercent.toFixed(6)} %, ${status}`,
+    );
+  }
+}
+
+function wiredSessions(solvers: Solvers): void {
+  if (!hasAcnData) return;
+  print("\nThe same on the garage's own wiring, between lines of 208 V behind a delta-wye transformer");
+  for (const { capKw, boundPercent } of acnWiredBounds()) {
+    const startMs = performance.now();
+    const { plan, excesses } = planSite(wiredGarage(capKw), solvers, () => 1e9);
+    const seconds = (performance.now() - startMs) / 1000;
+    const { plannedEnergyWh, requestedEnergyWh } = plan.summary;
+    const percent = (100 * plannedEnergyWh) / requestedEnergyWh;
+    print(
+      `  ${capKw} kW: ${percent.toFixed(4)} %, ${(100 * (1 - percent / boundPercent)).toFixed(4)} % under the bound of ` +
+        `${boundPercent.toFixed(4)} %, ${plan.solve.checks} checks, ${excesses.length} limits passed, ${seconds.toFixed(1)} s`,
     );
   }
 }
@@ -126,6 +142,7 @@ function safety(solvers: Solvers): void {
 
 const solvers = { glpk: await createGlpk(), highs: await createHighs() };
 realSessions(solvers);
+wiredSessions(solvers);
 await relaxations(solvers);
 await minimums(solvers);
 safety(solvers);

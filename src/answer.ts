@@ -18,6 +18,7 @@ import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
 import { exportPrices, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
+import { voltagesOf } from "./domain/wiring.ts";
 import { explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOf } from "./ocpp/change.ts";
@@ -51,13 +52,14 @@ export function answer(
   candidate: Candidate,
 ): { plan: SitePlan; excesses: Excess[] } {
   const { site, sessions, slotStartsMs } = problem;
+  const voltages = voltagesOf(site);
   const sent: PowerPlan = [];
   const emitted: PowerStep[][] = [];
   const profiles = candidate.power.map((power, i) => {
     const evse = site.evses[sessions[i].evse];
     const { profile, powerW } = toProfile(problem, i, power);
     const payloadJson = toPayload(profile, evse);
-    emitted.push(expand(payloadJson, evse, site.nominalVoltageV));
+    emitted.push(expand(payloadJson, evse, voltages[evse.circuit]));
     sent.push(powerW);
     const { change, pushWave } = changeOf(problem, i, powerW);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
@@ -218,6 +220,7 @@ function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: 
  * is: its circuits and limits, its own production, the battery.
  */
 export function toldOfBattery(problem: Problem, plan: SitePlan, batteryPowerW: Float64Array): SitePlan {
+  const voltages = voltagesOf(problem.site);
   const starts = problem.slotStartsMs;
   const pvPowerW = slotPv(problem);
   const pvEnergyWh = pvPowerW.reduce((wh, w, k) => wh + (w * (starts[k + 1] - starts[k])) / HOUR_MS, 0);
@@ -225,7 +228,7 @@ export function toldOfBattery(problem: Problem, plan: SitePlan, batteryPowerW: F
     ...plan,
     circuits: problem.site.circuits.map((circuit, c) => ({
       ...plan.circuits[c],
-      limitW: limitsOf(problem, circuit),
+      limitW: limitsOf(problem, circuit, voltages[c]),
     })),
     pvPowerW,
     batteryPowerW,
@@ -235,10 +238,11 @@ export function toldOfBattery(problem: Problem, plan: SitePlan, batteryPowerW: F
 
 /** The lowest limit of a circuit in each slot as a power, W; Infinity where it has none. */
 function limitsOf(
-  { site, slotStartsMs: starts }: Problem,
+  { slotStartsMs: starts }: Problem,
   { maxPowerW, maxCurrentA, maxPowerSeriesW: series }: Circuit,
+  voltageV: number,
 ): Float64Array {
-  const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * site.nominalVoltageV);
+  const alwaysW = Math.min(maxPowerW, maxCurrentA * 3 * voltageV);
   const limitW = new Float64Array(starts.length - 1).fill(alwaysW);
   if (series === undefined) return limitW;
   return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
@@ -286,13 +290,14 @@ function circuitPlans(
   plan: PowerPlan,
   shadowPrices: Float64Array[] | undefined,
 ): CircuitPlan[] {
-  const { circuits, evses, nominalVoltageV } = problem.site;
+  const { circuits, evses } = problem.site;
+  const voltages = voltagesOf(problem.site);
   const starts = problem.slotStartsMs;
   const slotCount = starts.length - 1;
-  const powerW = circuits.map((circuit) => {
+  const powerW = circuits.map((circuit, c) => {
     const loadW = new Float64Array(slotCount);
     if (!hasBaseLoad(circuit)) return loadW;
-    return loadW.map((_, k) => meanCircuitLoad(circuit, nominalVoltageV, starts[k], starts[k + 1]));
+    return loadW.map((_, k) => meanCircuitLoad(circuit, voltages[c], starts[k], starts[k + 1]));
   });
   for (const evse of evses) {
     if (evse.uncontrolledPowerW === undefined) continue;
@@ -309,7 +314,7 @@ function circuitPlans(
   return circuits.map((circuit, c) => ({
     circuitId: circuit.circuitId,
     powerW: powerW[c],
-    limitW: limitsOf(problem, circuit),
+    limitW: limitsOf(problem, circuit, voltages[c]),
     shadowPricePerKwh: shadowPrices?.[c] ?? new Float64Array(slotCount),
   }));
 }

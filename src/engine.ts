@@ -191,7 +191,9 @@ function planVehicles(
     shadowPrices: shadowPrices(program, duals),
     report: (sent) => {
       const objective = evaluate(program, sent) + (battery?.cost ?? 0);
-      const proved = isComplete || battery !== undefined ? bound : trivialBound(program);
+      const relaxedBound = isComplete || battery !== undefined ? bound : trivialBound(program);
+      // Phasors are bounded from inside: the whole steps of a plan may use what lies between.
+      const proved = program.isInner ? Math.min(relaxedBound, objective) : relaxedBound;
       return {
         solver: used.has("HIGHS") ? "HIGHS" : "GLPK",
         solveMs,

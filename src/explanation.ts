@@ -2,7 +2,7 @@ import { DateTime } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
 import type { Problem } from "./domain/problem.ts";
-import { QUANTITIES, type Room } from "./domain/room.ts";
+import type { Room } from "./domain/room.ts";
 
 // Stretches of time and circuits that a sentence names; more only tire the reader.
 const MOST_STRETCHES = 3;
@@ -117,7 +117,7 @@ function fullCircuits(
   for (let k = first; k < end; k++) {
     if (power[i][k] >= maxPowerW - DUST_W) continue;
     const neededW = Math.max(stepPowerW, minPowerW - power[i][k]);
-    const full = fullAt(room, i, k, neededW);
+    const full = room.tightFor(i, k, neededW - DUST_W);
     const binding = full.filter((c) => (shadowPrices?.[c][k] ?? 0) > 0);
     for (const c of binding.length > 0 ? binding : full) slotsOf.set(c, [...(slotsOf.get(c) ?? []), k]);
   }
@@ -128,17 +128,6 @@ function fullCircuits(
     when: stretches(problem, i, slots),
     gainWh: slots.reduce((wh, k) => wh + hours[k - first] * Math.min(1000, maxPowerW - power[i][k]), 0),
   }));
-}
-
-/** Circuits above a session on which less than a power is left in a slot. */
-function fullAt(room: Room, i: number, k: number, neededW: number): number[] {
-  const { keys, factors } = room.footprints[i];
-  const full = new Set<number>();
-  keys.forEach((key, n) => {
-    const leftW = room.left[k * room.circuitCount * QUANTITIES + key] / factors[n];
-    if (leftW < neededW - DUST_W) full.add(Math.floor(key / QUANTITIES));
-  });
-  return [...full];
 }
 
 /** What the hour after its departure would bring a session, with the room that the plan leaves then. */

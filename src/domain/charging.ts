@@ -1,4 +1,5 @@
 import type { Phase, Problem, Session, Site } from "./problem.ts";
+import { voltagesOf, wattsPerAmpere } from "./wiring.ts";
 
 /** Milliseconds in an hour. */
 export const HOUR_MS = 3_600_000;
@@ -8,7 +9,7 @@ export const HOUR_MS = 3_600_000;
  * or any multiple of stepPowerW from minPowerW to maxPowerW. All W, summed over the phases.
  */
 export interface ChargingRange {
-  /** Grid phases that the vehicle draws from, evenly; all three on DC. */
+  /** Grid phases that the vehicle draws from, evenly; all three on DC, both lines where it hangs between two. */
   phases: Phase[];
   minPowerW: number;
   /** 0 where the vehicle can't charge at all, its minimum being above its maximum. */
@@ -23,19 +24,19 @@ const STEP_TOLERANCE = 1e-9;
 
 /** The powers that a session can be told, from the limits of its EVSE and its vehicle. */
 export function chargingRange(
-  site: Pick<Site, "evses" | "nominalVoltageV">,
+  site: Pick<Site, "circuits" | "evses" | "nominalVoltageV">,
   session: Session,
 ): ChargingRange {
   const evse = site.evses[session.evse];
-  const phases = evse.supply === "DC" ? evse.phases : evse.phases.slice(0, session.phaseCount);
-  const wattsPerAmpere = site.nominalVoltageV * phases.length;
+  const phases = evse.supply === "AC" ? evse.phases.slice(0, session.phaseCount) : evse.phases;
+  const unitW = wattsPerAmpere(voltagesOf(site)[evse.circuit], evse.supply, phases);
   let maxPowerW = Math.min(evse.maxPowerW, session.maxPowerW);
   let minPowerW = evse.minPowerW;
-  if (evse.supply === "AC") {
-    maxPowerW = Math.min(maxPowerW, Math.min(evse.maxCurrentA, session.maxCurrentA) * wattsPerAmpere);
-    minPowerW = Math.max(minPowerW, Math.max(evse.minCurrentA, session.minCurrentA) * wattsPerAmpere);
+  if (evse.supply !== "DC") {
+    maxPowerW = Math.min(maxPowerW, Math.min(evse.maxCurrentA, session.maxCurrentA) * unitW);
+    minPowerW = Math.max(minPowerW, Math.max(evse.minCurrentA, session.minCurrentA) * unitW);
   }
-  const stepPowerW = evse.ocpp.limitStep * (evse.ocpp.rateUnit === "A" ? wattsPerAmpere : 1);
+  const stepPowerW = evse.ocpp.limitStep * (evse.ocpp.rateUnit === "A" ? unitW : 1);
   // Without a minimum, the least that a charger that rejects 0 can be told is one step.
   const leastSteps = evse.ocpp.rejectsZeroLimit ? 1 : 0;
   const minSteps = Math.max(Math.ceil(minPowerW / stepPowerW - STEP_TOLERANCE), leastSteps);

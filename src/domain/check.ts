@@ -1,5 +1,5 @@
 import type { PowerStep } from "./plan.ts";
-import type { Circuit, Problem, Session } from "./problem.ts";
+import type { Evse, Problem, Session, Site } from "./problem.ts";
 import { type Series, valueAt } from "./series.ts";
 
 /** A limit that emitted profiles would pass. */
@@ -26,7 +26,8 @@ const MAX_EXCESSES = 20;
  * Tests what chargers were told against every limit of the request, at every instant at which
  * anything changes: EVSE and vehicle limits, 0 or at least the minimum (no 0 where the charger
  * rejects it), a limit from the start of the stay on and none that outlives it, one block for
- * vehicles that can't be paused, and each circuit's power and current on each phase. `emitted`
+ * vehicles that can't be paused, and each circuit's power and current on each phase, by phasors and
+ * whatever part of the vehicles draws less than it may. `emitted`
  * has one list of steps a session, read back from its payload, in order of time.
  * Works on the request's own numbers and shares no code with the model.
  */
@@ -37,10 +38,11 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
     if (isWithin(problem, value, allowed, unit)) return;
     if (report.excesses.length < MAX_EXCESSES) report.excesses.push({ limit, atMs, value, allowed, unit });
   };
+  const wired = wiringOf(problem);
   problem.sessions.forEach((session, i) => {
-    checkSession(problem, session, emitted[i], note);
+    checkSession(problem, session, wired[i].wattsPerAmpere, emitted[i], note);
   });
-  checkCircuits(problem, emitted, note);
+  checkCircuits(problem, wired, emitted, note);
   return report;
 }
 
@@ -54,7 +56,7 @@ export function checkBattery(
   batteryW: Float64Array,
   sessionPlans: readonly { powerW: Float64Array }[],
 ): Excess[] {
-  const { battery, circuits, nominalVoltageV } = problem.site;
+  const { battery } = problem.site;
   if (battery === undefined) return [];
   const excesses: Excess[] = [];
   const starts = problem.slotStartsMs;
@@ -72,42 +74,74 @@ export function checkBattery(
     storedWh += hours * (w > 0 ? w * battery.efficiency : w / battery.efficiency);
     note("battery: full", atMs, storedWh, battery.capacityWh, "W");
     if (w < 0) note("battery: empty", atMs, -storedWh, -battery.minStoredWh, "W");
-    if (w <= 0) continue;
-    const drawn = circuits.map(() => [0, 0, 0, 0]);
-    const add = (circuit: number, powerW: number, lines: readonly number[]) => {
-      for (let c = circuit; c >= 0; c = circuits[c].parent) {
-        drawn[c][0] += powerW;
-        for (const line of lines) drawn[c][line] += powerW / lines.length / nominalVoltageV;
-      }
-    };
-    sessionPlans.forEach(({ powerW }, i) => {
-      const session = problem.sessions[i];
-      add(problem.site.evses[session.evse].circuit, powerW[k], wiring(problem, session).lines);
-    });
-    for (const evse of problem.site.evses) add(evse.circuit, evse.uncontrolledPowerW ?? 0, evse.phases);
-    add(battery.circuit, w, [1, 2, 3]);
-    const times = [atMs];
-    for (const { maxPowerSeriesW, baseLoadW, baseLoadA } of circuits) {
-      for (const series of [maxPowerSeriesW, baseLoadW, ...baseLoadA])
-        times.push(...changesOf(series, atMs, starts[k + 1]));
-    }
-    for (const at of times) {
-      const base = baseLoadAt(problem, at);
-      for (let c = battery.circuit; c >= 0; c = circuits[c].parent) {
-        limitsAt(circuits[c], at).forEach((allowed, q) => {
-          const where = q === 0 ? "" : ` L${q}`;
-          note(
-            `circuit ${circuits[c].circuitId}${where} with the battery`,
-            at,
-            drawn[c][q] + base[c][q],
-            allowed,
-            q === 0 ? "W" : "A",
-          );
-        });
-      }
-    }
   }
+  const { site, vehicle } = batteryAsVehicle(problem, battery.circuit);
+  const beside = { ...problem, site, sessions: [...problem.sessions, vehicle] };
+  const stepsOf = (powerW: Float64Array, { arrivalMs, departureMs }: Session): PowerStep[] => {
+    const steps: PowerStep[] = [];
+    for (let k = 0; k < powerW.length; k++) {
+      const atMs = Math.max(starts[k], arrivalMs);
+      if (atMs < Math.min(starts[k + 1], departureMs)) steps.push({ atMs, powerW: powerW[k] });
+    }
+    return [...steps, { atMs: departureMs, powerW: 0 }];
+  };
+  const charging = batteryW.map((w) => Math.max(0, w));
+  const drawn = [...sessionPlans.map(({ powerW }) => powerW), charging].map((powerW, i) =>
+    stepsOf(powerW, beside.sessions[i]),
+  );
+  checkCircuits(beside, wiringOf(beside), drawn, note);
   return excesses;
+}
+
+/** What a battery charges lies on the circuits like a vehicle at a DC charger: evenly on the phases. */
+function batteryAsVehicle(
+  { site, slotStartsMs }: Problem,
+  circuit: number,
+): { site: Site; vehicle: Session } {
+  const evse: Evse = {
+    stationId: "battery",
+    evseId: 1,
+    circuit,
+    supply: "DC",
+    phases: [1, 2, 3],
+    hasUnknownPhases: false,
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    minCurrentA: 0,
+    maxPowerW: Number.POSITIVE_INFINITY,
+    minPowerW: 0,
+    uncontrolledPowerW: undefined,
+    maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
+    ocpp: {
+      version: "2.1",
+      rateUnit: "W",
+      maxPeriods: 1,
+      stackLevel: 0,
+      limitStep: 1,
+      rejectsZeroLimit: false,
+      prefersTxDefaultProfile: false,
+    },
+  };
+  const vehicle: Session = {
+    sessionId: "battery",
+    evse: site.evses.length,
+    transactionId: "",
+    arrivalMs: slotStartsMs[0],
+    departureMs: slotStartsMs[slotStartsMs.length - 1],
+    energyWh: 0,
+    maxCurrentA: Number.POSITIVE_INFINITY,
+    minCurrentA: 0,
+    maxPowerW: Number.POSITIVE_INFINITY,
+    phaseCount: 3,
+    priority: 1,
+    uninterruptible: false,
+    battery: undefined,
+    minimum: undefined,
+    departureChances: [],
+    discharge: undefined,
+    installed: undefined,
+  };
+  return { site: { ...site, evses: [...site.evses, evse] }, vehicle };
 }
 
 /** Where and when powers would first pass a circuit's limit. */
@@ -123,7 +157,7 @@ export function firstCircuitExcess(
   drawn: readonly (readonly PowerStep[])[],
 ): CircuitExcess | undefined {
   let first: CircuitExcess | undefined;
-  checkCircuits(problem, drawn, (limit, atMs, value, allowed, unit) => {
+  checkCircuits(problem, wiringOf(problem), drawn, (limit, atMs, value, allowed, unit) => {
     if (isWithin(problem, value, allowed, unit)) return;
     if (first === undefined || atMs < first.atMs) first = { limit, atMs };
   });
@@ -136,32 +170,64 @@ function isWithin(problem: Problem, value: number, allowed: number, unit: "W" | 
 
 type Note = (limit: string, atMs: number, value: number, allowed: number, unit: "W" | "A") => void;
 
-/** Grid phases that a session's current flows on, and watts for an ampere on each. */
-function wiring(problem: Problem, session: Session): { lines: number[]; wattsPerAmpere: number } {
-  const evse = problem.site.evses[session.evse];
-  const lines = evse.supply === "AC" ? evse.phases.slice(0, session.phaseCount) : [1, 2, 3];
-  return { lines, wattsPerAmpere: lines.length * problem.site.nominalVoltageV };
+/** Lines that a session's current flows on, and watts for an ampere on each. */
+interface Wired {
+  lines: number[];
+  wattsPerAmpere: number;
 }
 
-function lowestUsableW(problem: Problem, session: Session): number {
-  const evse = problem.site.evses[session.evse];
+function wiringOf(problem: Problem): Wired[] {
+  const voltages = phaseVoltages(problem);
+  return problem.sessions.map((session) => {
+    const evse = problem.site.evses[session.evse];
+    const voltageV = voltages[evse.circuit];
+    if (evse.supply === "AC_LINE_TO_LINE")
+      return { lines: evse.phases, wattsPerAmpere: Math.sqrt(3) * voltageV };
+    const lines = evse.supply === "AC" ? evse.phases.slice(0, session.phaseCount) : [1, 2, 3];
+    return { lines, wattsPerAmpere: lines.length * voltageV };
+  });
+}
+
+/** Phase to neutral of each circuit, V: what a transformer below says of its primary, else the site's nominal voltage. */
+function phaseVoltages({ site }: Problem): number[] {
+  const { circuits, nominalVoltageV } = site;
+  const topOf = (circuit: number) => {
+    let c = circuit;
+    while (circuits[c].parent >= 0 && circuits[c].transformer === undefined) c = circuits[c].parent;
+    return c;
+  };
+  const primaryV = new Map<number, number>();
+  for (const { parent, transformer } of circuits) {
+    if (parent >= 0 && transformer !== undefined) primaryV.set(topOf(parent), transformer.primaryVoltageV);
+  }
+  return circuits.map((_, c) => primaryV.get(topOf(c)) ?? nominalVoltageV);
+}
+
+function lowestUsableW({ site }: Problem, session: Session, wattsPerAmpere: number): number {
+  const evse = site.evses[session.evse];
   if (evse.supply === "DC") return evse.minPowerW;
   const minimumA = Math.max(evse.minCurrentA, session.minCurrentA);
-  return Math.max(evse.minPowerW, minimumA * wiring(problem, session).wattsPerAmpere);
+  return Math.max(evse.minPowerW, minimumA * wattsPerAmpere);
 }
 
 /** What a charger that rejects 0 is told at the least: the lowest usable power, up to a whole step. */
-function leastToldW(problem: Problem, session: Session): number {
+function leastToldW(problem: Problem, session: Session, wattsPerAmpere: number): number {
   const { ocpp } = problem.site.evses[session.evse];
-  const stepW = ocpp.limitStep * (ocpp.rateUnit === "A" ? wiring(problem, session).wattsPerAmpere : 1);
-  return Math.max(1, Math.ceil(lowestUsableW(problem, session) / stepW - 1e-6)) * stepW;
+  const stepW = ocpp.limitStep * (ocpp.rateUnit === "A" ? wattsPerAmpere : 1);
+  const lowestW = lowestUsableW(problem, session, wattsPerAmpere);
+  return Math.max(1, Math.ceil(lowestW / stepW - 1e-6)) * stepW;
 }
 
-function checkSession(problem: Problem, session: Session, steps: readonly PowerStep[], note: Note): void {
+function checkSession(
+  problem: Problem,
+  session: Session,
+  wattsPerAmpere: number,
+  steps: readonly PowerStep[],
+  note: Note,
+): void {
   const evse = problem.site.evses[session.evse];
-  const { wattsPerAmpere } = wiring(problem, session);
   const { rejectsZeroLimit } = evse.ocpp;
-  const leastW = rejectsZeroLimit ? leastToldW(problem, session) : lowestUsableW(problem, session);
+  const leastW = (rejectsZeroLimit ? leastToldW : lowestUsableW)(problem, session, wattsPerAmpere);
   const name = `session ${session.sessionId}`;
   let blocks = 0;
   let wasOn = false;
@@ -171,7 +237,7 @@ function checkSession(problem: Problem, session: Session, steps: readonly PowerS
     note(`${name}: without a profile`, fromMs, evse.maxPowerW, 0, "W");
   steps.forEach(({ atMs, powerW }, n) => {
     const endMs = n + 1 < steps.length ? steps[n + 1].atMs : Number.POSITIVE_INFINITY;
-    if (evse.supply === "AC") {
+    if (evse.supply !== "DC") {
       note(`${name}: EVSE current`, atMs, powerW / wattsPerAmpere, evse.maxCurrentA, "A");
       note(`${name}: vehicle current`, atMs, powerW / wattsPerAmpere, session.maxCurrentA, "A");
     }
@@ -197,7 +263,12 @@ interface Event {
   powerW: number;
 }
 
-function checkCircuits(problem: Problem, emitted: readonly (readonly PowerStep[])[], note: Note): void {
+function checkCircuits(
+  problem: Problem,
+  wired: readonly Wired[],
+  emitted: readonly (readonly PowerStep[])[],
+  note: Note,
+): void {
   const { circuits, evses } = problem.site;
   const startMs = problem.slotStartsMs[0];
   const endMs = problem.slotStartsMs[problem.slotStartsMs.length - 1];
@@ -219,19 +290,11 @@ function checkCircuits(problem: Problem, emitted: readonly (readonly PowerStep[]
   }
   events.sort((a, b) => a.atMs - b.atMs);
 
-  const planned = circuits.map(() => [0, 0, 0, 0]);
+  const wiring = new Wiring(problem, wired);
   const drawnW = new Float64Array(problem.sessions.length);
-  const heldW = heldByZeroRejecting(problem);
-  const uncontrolled = circuits.map(() => [0, 0, 0, 0]);
-  for (const evse of evses) {
-    const powerW = evse.uncontrolledPowerW ?? 0;
-    for (let c = evse.circuit; c >= 0; c = circuits[c].parent) {
-      uncontrolled[c][0] += powerW;
-      for (const line of evse.phases) {
-        uncontrolled[c][line] += powerW / evse.phases.length / problem.site.nominalVoltageV;
-      }
-    }
-  }
+  const plannedW = new Float64Array(circuits.length);
+  const zeroRejecting = zeroRejectingBelow(problem);
+  const leastW = problem.sessions.map((session, i) => leastToldW(problem, session, wired[i].wattsPerAmpere));
   for (let n = 0; n < events.length; ) {
     const { atMs } = events[n];
     const touched = new Set<number>();
@@ -241,74 +304,305 @@ function checkCircuits(problem: Problem, emitted: readonly (readonly PowerStep[]
         for (let c = 0; c < circuits.length; c++) touched.add(c);
         continue;
       }
-      const { lines, wattsPerAmpere } = wiring(problem, problem.sessions[session]);
       const changeW = powerW - drawnW[session];
       drawnW[session] = powerW;
+      wiring.plan(session, changeW);
       for (let c = evses[problem.sessions[session].evse].circuit; c >= 0; c = circuits[c].parent) {
-        planned[c][0] += changeW;
-        for (const line of lines) planned[c][line] += changeW / wattsPerAmpere;
+        plannedW[c] += changeW;
         touched.add(c);
       }
     }
     if (atMs >= endMs) continue;
-    const base = baseLoadAt(problem, atMs);
+    const fixedW = wiring.fix(atMs);
     for (const c of touched) {
-      const allowed = limitsAt(circuits[c], atMs);
-      const held = heldW(c, drawnW);
-      planned[c].forEach((value, q) => {
-        if (allowed[q] === Number.POSITIVE_INFINITY) return;
+      const { maxPowerW, maxPowerSeriesW, maxCurrentA, circuitId } = circuits[c];
+      const overTimeW = maxPowerSeriesW === undefined ? maxPowerW : valueAt(maxPowerSeriesW, atMs);
+      const limitW = Math.min(maxPowerW, overTimeW);
+      // What chargers that reject 0 draw at the least no plan can take away.
+      const held = zeroRejecting[c].map((i): [number, number] => [i, Math.min(drawnW[i], leastW[i])]);
+      if (limitW < Number.POSITIVE_INFINITY) {
+        const heldW = held.reduce((sumW, [, powerW]) => sumW + powerW, 0);
         // Base load over a limit leaves no room, and is not the plan's doing.
-        const room = Math.max(allowed[q] - base[c][q] - uncontrolled[c][q], held[q]);
-        const where = q === 0 ? "" : ` L${q}`;
-        note(`circuit ${circuits[c].circuitId}${where}`, atMs, value, room, q === 0 ? "W" : "A");
+        note(`circuit ${circuitId}`, atMs, plannedW[c], Math.max(limitW - fixedW[c], heldW), "W");
+      }
+      if (maxCurrentA === Number.POSITIVE_INFINITY) continue;
+      wiring.lines[c].forEach((line, q) => {
+        const heldA = held.reduce((sumA, [i, powerW]) => sumA + powerW * wiring.amperesPerWatt(i, c, q), 0);
+        const { value, allowed } = line.compare(maxCurrentA, heldA);
+        note(`circuit ${circuitId} L${q + 1}`, atMs, value, allowed, "A");
       });
     }
   }
 }
 
-function limitsAt(circuit: Circuit, atMs: number): number[] {
-  const { maxPowerW, maxPowerSeriesW, maxCurrentA } = circuit;
-  const overTimeW = maxPowerSeriesW === undefined ? maxPowerW : valueAt(maxPowerSeriesW, atMs);
-  return [Math.min(maxPowerW, overTimeW), maxCurrentA, maxCurrentA, maxCurrentA];
+/** For each circuit the sessions below it at chargers that reject 0. */
+function zeroRejectingBelow({ site, sessions }: Problem): number[][] {
+  const below: number[][] = site.circuits.map(() => []);
+  sessions.forEach(({ evse }, i) => {
+    if (!site.evses[evse].ocpp.rejectsZeroLimit) return;
+    for (let c = site.evses[evse].circuit; c >= 0; c = site.circuits[c].parent) below[c].push(i);
+  });
+  return below;
 }
 
-/** Base load of each circuit with what hangs below it: W, and A on L1 to L3. */
-function baseLoadAt(problem: Problem, atMs: number): number[][] {
-  const { circuits, nominalVoltageV } = problem.site;
-  const sums = circuits.map(({ baseLoadW, baseLoadA }) => {
-    const powerW = baseLoadW === undefined ? 0 : valueAt(baseLoadW, atMs);
-    const evenA = powerW / nominalVoltageV / 3;
-    const lines = baseLoadA.map((series) => (series === undefined ? evenA : valueAt(series, atMs)));
-    return [Math.max(powerW, (lines[0] + lines[1] + lines[2]) * nominalVoltageV), ...lines];
-  });
-  for (let c = circuits.length - 1; c > 0; c--) {
-    sums[c].forEach((value, q) => {
-      sums[circuits[c].parent][q] += value;
+/** A current or voltage, seen from the voltage of L1 of the same side of a transformer. */
+type Phasor = readonly [re: number, im: number];
+
+const COS_30 = Math.sqrt(3) / 2;
+/** Directions of the phase voltages. */
+const VOLTAGES: readonly Phasor[] = [
+  [1, 0],
+  [-1 / 2, -COS_30],
+  [-1 / 2, COS_30],
+];
+
+function minus(a: Phasor, b: Phasor): Phasor {
+  return [a[0] - b[0], a[1] - b[1]];
+}
+
+function times(a: Phasor, b: Phasor): Phasor {
+  return [a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]];
+}
+
+/** What loads draw on one line, by the direction of their current. */
+class Line {
+  readonly #directions: Phasor[] = [];
+  readonly #plannedA: number[] = [];
+  readonly #fixedA: number[] = [];
+  /** Currents that can stand in any direction. */
+  #plannedAnyA = 0;
+  #fixedAnyA = 0;
+
+  /** Index of the direction of a current; new ones are taken up. */
+  directionOf([re, im]: Phasor): number {
+    const size = Math.hypot(re, im);
+    const known = this.#directions.findIndex(([x, y]) => Math.hypot(re / size - x, im / size - y) < 1e-9);
+    if (known >= 0) return known;
+    this.#plannedA.push(0);
+    this.#fixedA.push(0);
+    return this.#directions.push([re / size, im / size]) - 1;
+  }
+
+  plan(direction: number, currentA: number): void {
+    if (direction < 0) this.#plannedAnyA += currentA;
+    else this.#plannedA[direction] += currentA;
+  }
+
+  fix(direction: number, currentA: number): void {
+    if (direction < 0) this.#fixedAnyA += currentA;
+    else this.#fixedA[direction] += currentA;
+  }
+
+  clearFixed(): void {
+    this.#fixedA.fill(0);
+    this.#fixedAnyA = 0;
+  }
+
+  /**
+   * The planned current and what is left for it where all currents stand in one direction, else
+   * the highest current that any part of the loads can make and the limit. heldA, what no plan can
+   * take away, is allowed in any case.
+   */
+  compare(limitA: number, heldA: number): { value: number; allowed: number } {
+    const plannedA = this.#plannedA.reduce((sumA, currentA) => sumA + currentA, this.#plannedAnyA);
+    if (this.#directions.length <= 1) {
+      const fixedA = this.#fixedA.reduce((sumA, currentA) => sumA + currentA, this.#fixedAnyA);
+      return { value: plannedA, allowed: Math.max(limitA - fixedA, heldA) };
+    }
+    const value = this.#highestA() + this.#plannedAnyA + this.#fixedAnyA;
+    return { value, allowed: plannedA <= heldA + 1e-9 ? value : limitA };
+  }
+
+  /**
+   * Loads may draw less, so the ends that the sum can have form a zonotope. The farthest of its
+   * corners is the sum of what stands on one side of some current, with or without that current.
+   */
+  #highestA(): number {
+    const currents = this.#directions.map(([re, im], d): Phasor => {
+      const currentA = this.#plannedA[d] + this.#fixedA[d];
+      return [re * currentA, im * currentA];
+    });
+    let highest = 0;
+    for (const [x, y] of currents) {
+      let leftRe = 0;
+      let leftIm = 0;
+      let rightRe = 0;
+      let rightIm = 0;
+      for (const [re, im] of currents) {
+        const side = x * im - y * re;
+        if (side > 0) {
+          leftRe += re;
+          leftIm += im;
+        } else if (side < 0) {
+          rightRe += re;
+          rightIm += im;
+        }
+      }
+      highest = Math.max(
+        highest,
+        Math.hypot(leftRe, leftIm),
+        Math.hypot(leftRe + x, leftIm + y),
+        Math.hypot(rightRe, rightIm),
+        Math.hypot(rightRe + x, rightIm + y),
+      );
+    }
+    return highest;
+  }
+}
+
+/** A current on one line of a circuit for each unit of a load; direction -1 where it can be any. */
+interface Branch {
+  circuit: number;
+  line: number;
+  direction: number;
+  amperes: number;
+}
+
+/** The lines of all circuits, and the ways of all loads to the grid connection. */
+class Wiring {
+  readonly lines: Line[][];
+  readonly #problem: Problem;
+  readonly #voltages: number[];
+  /** For 1 W of each session. */
+  readonly #sessions: Branch[][];
+  /** For the power that each EVSE that can't be controlled draws. */
+  readonly #uncontrolled: { circuit: number; powerW: number; branches: Branch[] }[] = [];
+  /** For 1 A of base load on L1, L2 or L3 of a circuit, and for 1 A on all of them. */
+  readonly #base: ({ single: Branch[][]; even: Branch[] } | undefined)[];
+
+  constructor(problem: Problem, wired: readonly Wired[]) {
+    const { circuits, evses } = problem.site;
+    this.#problem = problem;
+    this.#voltages = phaseVoltages(problem);
+    this.lines = circuits.map(() => [new Line(), new Line(), new Line()]);
+    const known = new Map<string, Branch[]>();
+    const branchesOf = (evse: Evse, lines: readonly number[]) => {
+      const key = [evse.circuit, evse.supply, evse.hasUnknownPhases, ...lines].join();
+      const branches = known.get(key) ?? this.#branches(evse, lines);
+      known.set(key, branches);
+      return branches;
+    };
+    this.#sessions = problem.sessions.map(({ evse }, i) => branchesOf(evses[evse], wired[i].lines));
+    for (const evse of evses) {
+      const { circuit, uncontrolledPowerW: powerW, phases } = evse;
+      if (powerW !== undefined)
+        this.#uncontrolled.push({ circuit, powerW, branches: branchesOf(evse, phases) });
+    }
+    this.#base = circuits.map(({ baseLoadW, baseLoadA }, c) => {
+      if (baseLoadW === undefined && baseLoadA.every((series) => series === undefined)) return undefined;
+      const onLine = (q: number) => VOLTAGES.map((voltage, n): Phasor => (n === q ? voltage : [0, 0]));
+      const isEven = baseLoadA.every((series) => series === undefined);
+      return {
+        single: isEven ? [] : [0, 1, 2].map((q) => this.#upwards(c, [onLine(q)])),
+        even: isEven ? this.#upwards(c, [VOLTAGES]) : [],
+      };
     });
   }
-  return sums;
+
+  plan(session: number, changeW: number): void {
+    for (const { circuit, line, direction, amperes } of this.#sessions[session]) {
+      this.lines[circuit][line].plan(direction, changeW * amperes);
+    }
+  }
+
+  amperesPerWatt(session: number, circuit: number, line: number): number {
+    const branch = this.#sessions[session].find((one) => one.circuit === circuit && one.line === line);
+    return branch?.amperes ?? 0;
+  }
+
+  /** Puts on the lines what base load and EVSEs that can't be controlled draw at an instant; tells their power on each circuit, W. */
+  fix(atMs: number): number[] {
+    const { circuits } = this.#problem.site;
+    for (const lines of this.lines) for (const line of lines) line.clearFixed();
+    const put = (branches: readonly Branch[], times: number) => {
+      for (const { circuit, line, direction, amperes } of branches) {
+        this.lines[circuit][line].fix(direction, times * amperes);
+      }
+    };
+    const fixedW = circuits.map(({ baseLoadW, baseLoadA }, c) => {
+      const base = this.#base[c];
+      if (base === undefined) return 0;
+      const powerW = baseLoadW === undefined ? 0 : valueAt(baseLoadW, atMs);
+      const evenA = powerW / this.#voltages[c] / 3;
+      const currentsA = baseLoadA.map((series) => (series === undefined ? evenA : valueAt(series, atMs)));
+      put(base.even, evenA);
+      base.single.forEach((branches, q) => {
+        put(branches, currentsA[q]);
+      });
+      return Math.max(powerW, (currentsA[0] + currentsA[1] + currentsA[2]) * this.#voltages[c]);
+    });
+    for (const { circuit, powerW, branches } of this.#uncontrolled) {
+      fixedW[circuit] += powerW;
+      put(branches, powerW);
+    }
+    for (let c = circuits.length - 1; c > 0; c--) fixedW[circuits[c].parent] += fixedW[c];
+    return fixedW;
+  }
+
+  /** The way of 1 W at an EVSE that draws from some of its lines. */
+  #branches(evse: Evse, lines: readonly number[]): Branch[] {
+    const voltageV = this.#voltages[evse.circuit];
+    const drawnFrom = (chosen: readonly number[]): Phasor[] => {
+      const [from, to] = chosen.map((line) => VOLTAGES[line - 1]);
+      return VOLTAGES.map((voltage, q): Phasor => {
+        const place = chosen.indexOf(q + 1);
+        if (place < 0) return [0, 0];
+        if (evse.supply !== "AC_LINE_TO_LINE") return scaled(voltage, 1 / voltageV / chosen.length);
+        // Between two lines: P / U in the direction of U = V (from - to), back on the second line.
+        const across = minus(from, to);
+        return scaled(across, (place === 0 ? 1 : -1) / 3 / voltageV);
+      });
+    };
+    if (!evse.hasUnknownPhases || lines.length === 3) return this.#upwards(evse.circuit, [drawnFrom(lines)]);
+    const choices =
+      lines.length === 1
+        ? [[1], [2], [3]]
+        : [
+            [1, 2],
+            [2, 3],
+            [3, 1],
+          ];
+    return this.#upwards(evse.circuit, choices.map(drawnFrom), true);
+  }
+
+  /** The way of given line currents up to the grid connection; of several choices the most on each line, in any direction. */
+  #upwards(circuit: number, given: readonly (readonly Phasor[])[], isAnyDirection = false): Branch[] {
+    const { circuits } = this.#problem.site;
+    const branches: Branch[] = [];
+    let choices = given;
+    for (let c = circuit; c >= 0; c = circuits[c].parent) {
+      for (let line = 0; line < 3; line++) {
+        const amperes = Math.max(...choices.map((currents) => Math.hypot(...currents[line])));
+        // What cancels leaves the dust of the arithmetic.
+        if (amperes * this.#voltages[c] < 1e-9) continue;
+        const direction = isAnyDirection ? -1 : this.lines[c][line].directionOf(choices[0][line]);
+        branches.push({ circuit: c, line, direction, amperes });
+      }
+      const { transformer, parent } = circuits[c];
+      if (transformer === undefined || parent < 0) continue;
+      const ratio = transformer.primaryVoltageV / this.#voltages[c];
+      choices = choices.map((currents) =>
+        transformer.winding === "WYE_WYE"
+          ? currents.map((current) => scaled(current, 1 / ratio))
+          : primaryOf(currents, Math.sqrt(3) * ratio),
+      );
+    }
+    return branches;
+  }
 }
 
-/** What vehicles at chargers that reject 0 draw at the least, by circuit: no plan can take it away. */
-function heldByZeroRejecting(problem: Problem): (circuit: number, drawnW: Float64Array) => number[] {
-  const { circuits, evses } = problem.site;
-  const below: number[][] = circuits.map(() => []);
-  problem.sessions.forEach((session, i) => {
-    if (!evses[session.evse].ocpp.rejectsZeroLimit) return;
-    for (let c = evses[session.evse].circuit; c >= 0; c = circuits[c].parent) below[c].push(i);
-  });
-  return (circuit, drawnW) => {
-    const held = [0, 0, 0, 0];
-    for (const i of below[circuit]) {
-      if (drawnW[i] === 0) continue;
-      const session = problem.sessions[i];
-      const { lines, wattsPerAmpere } = wiring(problem, session);
-      const leastW = Math.min(drawnW[i], leastToldW(problem, session));
-      held[0] += leastW;
-      for (const line of lines) held[line] += leastW / wattsPerAmpere;
-    }
-    return held;
-  };
+function scaled([re, im]: Phasor, factor: number): Phasor {
+  return [re * factor, im * factor];
+}
+
+/**
+ * Line currents into the delta of a delta-wye transformer (Dyn11) of a turns ratio: (Ia - Ic) / n,
+ * (Ib - Ia) / n, (Ic - Ib) / n, and the primary's voltages are 30 degrees behind the secondary's.
+ */
+function primaryOf(secondary: readonly Phasor[], ratio: number): Phasor[] {
+  return secondary.map((current, q) =>
+    scaled(times(minus(current, secondary[(q + 2) % 3]), [COS_30, 1 / 2]), 1 / ratio),
+  );
 }
 
 function changesOf(series: Series | undefined, fromMs: number, toMs: number): number[] {

@@ -1,5 +1,6 @@
 import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver } from "./series.ts";
+import { voltagesOf } from "./wiring.ts";
 
 /** Mean base load of the whole site in each slot, uncontrolled chargers included, W. */
 export function slotBaseLoad(problem: Problem): Float64Array {
@@ -12,12 +13,15 @@ export function slotBaseLoad(problem: Problem): Float64Array {
 
 /** Tells the mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
 export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => number {
-  const { circuits, evses, nominalVoltageV } = problem.site;
-  const loaded = circuits.filter(hasBaseLoad);
+  const { circuits, evses } = problem.site;
+  const voltages = voltagesOf(problem.site);
+  const loaded = circuits
+    .map((circuit, c) => ({ circuit, voltageV: voltages[c] }))
+    .filter(({ circuit }) => hasBaseLoad(circuit));
   const uncontrolledW = evses.reduce((sumW, { uncontrolledPowerW }) => sumW + (uncontrolledPowerW ?? 0), 0);
   return (fromMs, toMs) => {
     let sumW = uncontrolledW;
-    for (const circuit of loaded) sumW += meanCircuitLoad(circuit, nominalVoltageV, fromMs, toMs);
+    for (const { circuit, voltageV } of loaded) sumW += meanCircuitLoad(circuit, voltageV, fromMs, toMs);
     return sumW;
   };
 }
@@ -27,17 +31,12 @@ export function hasBaseLoad({ baseLoadW, baseLoadA }: Circuit): boolean {
   return baseLoadW !== undefined || baseLoadA.some((series) => series !== undefined);
 }
 
-/** Mean base load that hangs on one circuit itself over a stretch of time, W. */
-export function meanCircuitLoad(
-  circuit: Circuit,
-  nominalVoltageV: number,
-  fromMs: number,
-  toMs: number,
-): number {
+/** Mean base load that hangs on one circuit itself, of a phase-to-neutral voltage, over a stretch of time, W. */
+export function meanCircuitLoad(circuit: Circuit, voltageV: number, fromMs: number, toMs: number): number {
   if (circuit.baseLoadW !== undefined) return rangeOver(circuit.baseLoadW, fromMs, toMs).mean;
   let sumW = 0;
   for (const series of circuit.baseLoadA) {
-    if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * nominalVoltageV;
+    if (series !== undefined) sumW += rangeOver(series, fromMs, toMs).mean * voltageV;
   }
   return sumW;
 }

@@ -1,16 +1,30 @@
 import type { Charging } from "./charging.ts";
+import { PhasorLine } from "./line.ts";
 import type { Phase, Problem } from "./problem.ts";
-import { rangeOver } from "./series.ts";
+import { rangeOver, type Series } from "./series.ts";
+import { LINES, type LineLoad, lineLoads, voltagesOf } from "./wiring.ts";
 
 /** Quantities limited on each circuit: 0 is the power in W, 1 to 3 the current in A on L1 to L3. */
 export const QUANTITIES = 4;
 
-/** What one watt of a session takes from the limited quantities on its way to the grid. */
-export interface Footprint {
+// What adding doubles can be off by: W or A.
+const DUST = 1e-9;
+
+/** What one watt of a load takes from the limited quantities on its way to the grid. */
+interface Footprint {
   /** circuit * QUANTITIES + quantity, for limited ones only. */
   keys: Int32Array;
   /** W or A for each W. */
   factors: Float64Array;
+  phasors: Phasor[];
+}
+
+/** A for each W on a line where currents add up as phasors; no direction where it can be any. */
+interface Phasor {
+  key: number;
+  line: PhasorLine;
+  direction: number | undefined;
+  factor: number;
 }
 
 /**
@@ -20,58 +34,147 @@ export interface Footprint {
  */
 export class Room {
   readonly circuitCount: number;
-  readonly footprints: Footprint[];
-  /** Indexed [(slot * circuitCount + circuit) * QUANTITIES + quantity]; Infinity where unlimited. */
+  /**
+   * Indexed [(slot * circuitCount + circuit) * QUANTITIES + quantity]; Infinity where unlimited. On
+   * a phasor line the limit less only what counts in full whatever its angle.
+   */
   readonly left: Float64Array;
+  /** Lines on which currents stand at different angles, by circuit * QUANTITIES + phase. */
+  readonly phasorLines: ReadonlyMap<number, PhasorLine>;
   /** Circuits whose base load alone is over a limit in some slot. */
   readonly overloaded: number[];
+  readonly #footprints: Footprint[];
 
   constructor(problem: Problem, charging: Charging) {
-    const { circuits } = problem.site;
+    const { circuits, evses } = problem.site;
+    const slotCount = problem.slotStartsMs.length - 1;
     this.circuitCount = circuits.length;
     this.left = limitsOf(problem);
-    subtractBaseLoad(problem, this.left);
     const limited = new Uint8Array(circuits.length * QUANTITIES);
-    const overloaded = new Set<number>();
     for (let n = 0; n < this.left.length; n++) {
-      const key = n % limited.length;
-      if (this.left[n] < Number.POSITIVE_INFINITY) limited[key] = 1;
-      if (this.left[n] < 0) overloaded.add(Math.floor(key / QUANTITIES));
+      if (this.left[n] < Number.POSITIVE_INFINITY) limited[n % limited.length] = 1;
     }
-    this.overloaded = [...overloaded].sort((a, b) => a - b);
-    this.footprints = problem.sessions.map((session, i) =>
-      footprint(problem, session.evse, charging.ranges[i].phases, limited),
+    const fixed = fixedLoads(problem);
+    const planned = problem.sessions.map(({ evse }, i) =>
+      lineLoads(circuits, { ...evses[evse], phases: charging.ranges[i].phases }),
     );
+    this.phasorLines = phasorLinesOf([...fixed.map(({ lines }) => lines), ...planned], limited, slotCount);
+    const voltages = voltagesOf(problem.site);
+    const footprint = (circuit: number, lines: readonly LineLoad[]): Footprint => {
+      const keys: number[] = [];
+      const factors: number[] = [];
+      const phasors: Phasor[] = [];
+      for (let c = circuit; c !== -1; c = circuits[c].parent) {
+        if (limited[c * QUANTITIES] === 0) continue;
+        keys.push(c * QUANTITIES);
+        factors.push(1);
+      }
+      for (const { circuit: c, phase, share, angle } of lines) {
+        const key = c * QUANTITIES + phase;
+        if (limited[key] === 0) continue;
+        const line = this.phasorLines.get(key);
+        const factor = share / voltages[c];
+        if (line !== undefined) {
+          const direction = angle === undefined ? undefined : line.angles.indexOf(angle);
+          phasors.push({ key, line, direction, factor });
+          continue;
+        }
+        keys.push(key);
+        factors.push(factor);
+      }
+      return { keys: Int32Array.from(keys), factors: Float64Array.from(factors), phasors };
+    };
+    for (const { circuit, lines, powerW } of fixed) {
+      const ofLoad = footprint(circuit, lines);
+      for (let k = 0; k < slotCount; k++) this.#take(ofLoad, k, powerW(k));
+    }
+    this.overloaded = this.#overloaded(limited.length);
+    this.#footprints = problem.sessions.map(({ evse }, i) => footprint(evses[evse].circuit, planned[i]));
     this.#reserveAfterDeparture(problem, charging);
-    for (let n = 0; n < this.left.length; n++) if (this.left[n] < 0) this.left[n] = 0;
+    this.#closeOverloaded(slotCount);
   }
 
   /** Most power, W, that session i could take in slot k on top of what is taken; never negative. */
   fits(i: number, k: number): number {
-    const { keys, factors } = this.footprints[i];
+    const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     let most = Number.POSITIVE_INFINITY;
     for (let n = 0; n < keys.length; n++) {
       const room = this.left[offset + keys[n]] / factors[n];
       if (room < most) most = room;
     }
+    for (const { key, line, direction, factor } of phasors) {
+      const limitA = this.left[offset + key];
+      const fitsA = direction === undefined ? limitA - line.highestA(k) : line.fitsA(k, direction, limitA);
+      most = Math.min(most, fitsA / factor);
+    }
     return Math.max(0, most);
   }
 
-  /** Power, W, that session i would have to give back in slot k for no limit above it to be passed. */
+  /** Circuits above session i on which it could take less than a power, W, in slot k. */
+  tightFor(i: number, k: number, powerW: number): number[] {
+    const { keys, factors, phasors } = this.#footprints[i];
+    const offset = k * this.circuitCount * QUANTITIES;
+    const tight = new Set<number>();
+    keys.forEach((key, n) => {
+      if (this.left[offset + key] / factors[n] < powerW) tight.add(Math.floor(key / QUANTITIES));
+    });
+    for (const { key, line, direction, factor } of phasors) {
+      const limitA = this.left[offset + key];
+      const fitsA = direction === undefined ? limitA - line.highestA(k) : line.fitsA(k, direction, limitA);
+      if (fitsA / factor < powerW) tight.add(Math.floor(key / QUANTITIES));
+    }
+    return [...tight];
+  }
+
+  /** Power, W, that session i would have to give back in slot k, at the least, for no limit above it to be passed. */
   overdraft(i: number, k: number): number {
-    const { keys, factors } = this.footprints[i];
+    const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     let over = 0;
     for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
+    for (const { key, line, factor } of phasors) {
+      over = Math.max(over, (line.highestA(k) - this.left[offset + key]) / factor);
+    }
     return over;
   }
 
   /** Takes power for session i in slot k; a negative power gives it back. */
   take(i: number, k: number, powerW: number): void {
-    const { keys, factors } = this.footprints[i];
+    this.#take(this.#footprints[i], k, powerW);
+  }
+
+  #take({ keys, factors, phasors }: Footprint, k: number, powerW: number): void {
     const offset = k * this.circuitCount * QUANTITIES;
     for (let n = 0; n < keys.length; n++) this.left[offset + keys[n]] -= powerW * factors[n];
+    for (const { key, line, direction, factor } of phasors) {
+      if (direction === undefined) this.left[offset + key] -= powerW * factor;
+      else line.add(k, direction, powerW * factor);
+    }
+  }
+
+  /** Circuits on which something is over a limit in some slot; `stride` quantities a slot. */
+  #overloaded(stride: number): number[] {
+    const overloaded = new Set<number>();
+    for (let n = 0; n < this.left.length; n++) {
+      const key = n % stride;
+      const usedA = this.phasorLines.get(key)?.highestA(Math.floor(n / stride)) ?? 0;
+      if (this.left[n] < usedA - DUST) overloaded.add(Math.floor(key / QUANTITIES));
+    }
+    return [...overloaded].sort((a, b) => a - b);
+  }
+
+  /** Leaves 0 where what is not planned is over a limit. */
+  #closeOverloaded(slotCount: number): void {
+    for (const [key, line] of this.phasorLines) {
+      for (let k = 0; k < slotCount; k++) {
+        const at = k * this.circuitCount * QUANTITIES + key;
+        if (line.highestA(k) <= this.left[at]) continue;
+        line.clear(k);
+        this.left[at] = 0;
+      }
+    }
+    for (let n = 0; n < this.left.length; n++) if (this.left[n] < 0) this.left[n] = 0;
   }
 
   #reserveAfterDeparture(problem: Problem, charging: Charging): void {
@@ -92,20 +195,63 @@ export class Room {
   }
 }
 
-function footprint(problem: Problem, evse: number, phases: readonly Phase[], limited: Uint8Array): Footprint {
-  const keys: number[] = [];
-  const factors: number[] = [];
-  const add = (key: number, factor: number) => {
-    if (limited[key] === 0) return;
-    keys.push(key);
-    factors.push(factor);
-  };
-  const amperesPerWatt = 1 / (problem.site.nominalVoltageV * phases.length);
-  for (let c = problem.site.evses[evse].circuit; c !== -1; c = problem.site.circuits[c].parent) {
-    add(c * QUANTITIES, 1);
-    for (const phase of phases) add(c * QUANTITIES + phase, amperesPerWatt);
+/** The limited lines on which some loads stand at different angles, with what they all draw at 0. */
+function phasorLinesOf(
+  loads: readonly (readonly LineLoad[])[],
+  limited: Uint8Array,
+  slotCount: number,
+): Map<number, PhasorLine> {
+  const angles = new Map<number, Set<number>>();
+  for (const { circuit, phase, angle } of loads.flat()) {
+    const key = circuit * QUANTITIES + phase;
+    if (limited[key] === 0 || angle === undefined) continue;
+    const known = angles.get(key);
+    if (known === undefined) angles.set(key, new Set([angle]));
+    else known.add(angle);
   }
-  return { keys: Int32Array.from(keys), factors: Float64Array.from(factors) };
+  const differing = [...angles].filter(([, ofLine]) => ofLine.size > 1);
+  return new Map(differing.map(([key, ofLine]) => [key, new PhasorLine([...ofLine], slotCount)]));
+}
+
+/** A load that no plan changes: base load, or a charger that can't be controlled. */
+interface FixedLoad {
+  /** Whose power limits and those above it count; -1 for none. */
+  circuit: number;
+  lines: LineLoad[];
+  /** The most in slot k. */
+  powerW: (k: number) => number;
+}
+
+function fixedLoads(problem: Problem): FixedLoad[] {
+  const { circuits, evses } = problem.site;
+  const starts = problem.slotStartsMs;
+  const voltages = voltagesOf(problem.site);
+  const most = (series: Series, k: number) => rangeOver(series, starts[k], starts[k + 1]).max;
+  const loads: FixedLoad[] = [];
+  circuits.forEach(({ baseLoadW, baseLoadA }, c) => {
+    if (baseLoadW === undefined && baseLoadA.every((series) => series === undefined)) return;
+    const powerW = (k: number) => (baseLoadW === undefined ? 0 : most(baseLoadW, k));
+    const onLines = (phases: Phase[]) =>
+      lineLoads(circuits, { circuit: c, supply: "AC", phases, hasUnknownPhases: false });
+    if (baseLoadA.every((series) => series === undefined)) {
+      loads.push({ circuit: c, lines: onLines([1, 2, 3]), powerW });
+      return;
+    }
+    const lineW = baseLoadA.map((series) =>
+      series === undefined ? (k: number) => powerW(k) / 3 : (k: number) => most(series, k) * voltages[c],
+    );
+    const sumW = (k: number) => lineW[0](k) + lineW[1](k) + lineW[2](k);
+    loads.push({ circuit: c, lines: [], powerW: (k) => Math.max(powerW(k), sumW(k)) });
+    LINES.forEach((phase, q) => {
+      loads.push({ circuit: -1, lines: onLines([phase]), powerW: lineW[q] });
+    });
+  });
+  for (const evse of evses) {
+    const { uncontrolledPowerW } = evse;
+    if (uncontrolledPowerW === undefined) continue;
+    loads.push({ circuit: evse.circuit, lines: lineLoads(circuits, evse), powerW: () => uncontrolledPowerW });
+  }
+  return loads;
 }
 
 function limitsOf(problem: Problem): Float64Array {
@@ -123,36 +269,4 @@ function limitsOf(problem: Problem): Float64Array {
     }
   });
   return left;
-}
-
-function subtractBaseLoad(problem: Problem, left: Float64Array): void {
-  const { circuits, evses, nominalVoltageV } = problem.site;
-  const starts = problem.slotStartsMs;
-  const stride = circuits.length * QUANTITIES;
-  const subtract = (circuit: number, k: number, load: readonly number[]) => {
-    for (let c = circuit; c !== -1; c = circuits[c].parent) {
-      for (let q = 0; q < QUANTITIES; q++) left[k * stride + c * QUANTITIES + q] -= load[q];
-    }
-  };
-  circuits.forEach((circuit, c) => {
-    const { baseLoadW, baseLoadA } = circuit;
-    if (baseLoadW === undefined && baseLoadA.every((series) => series === undefined)) return;
-    for (let k = 0; k + 1 < starts.length; k++) {
-      const powerW = baseLoadW === undefined ? 0 : rangeOver(baseLoadW, starts[k], starts[k + 1]).max;
-      const currentsA = baseLoadA.map((series) =>
-        series === undefined
-          ? powerW / (3 * nominalVoltageV)
-          : rangeOver(series, starts[k], starts[k + 1]).max,
-      );
-      const sumW = (currentsA[0] + currentsA[1] + currentsA[2]) * nominalVoltageV;
-      subtract(c, k, [Math.max(powerW, sumW), ...currentsA]);
-    }
-  });
-  for (const evse of evses) {
-    if (evse.uncontrolledPowerW === undefined) continue;
-    const load = [evse.uncontrolledPowerW, 0, 0, 0];
-    for (const phase of evse.phases)
-      load[phase] = evse.uncontrolledPowerW / (nominalVoltageV * evse.phases.length);
-    for (let k = 0; k + 1 < starts.length; k++) subtract(evse.circuit, k, load);
-  }
 }

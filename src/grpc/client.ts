@@ -28,6 +28,7 @@ export {
   ShortfallCause,
   SolverKind,
   Supply,
+  Winding,
 } from "../gen/wattslot/v1/optimizer.ts";
 
 /** A request of which any part may be left out; what is left out has the contract's default. */

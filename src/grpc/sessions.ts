@@ -274,8 +274,9 @@ function readVehicle(
       ? Number.POSITIVE_INFINITY
       : findings.number(`${field}.max_power_w`, session.maxPowerW, POWER_W);
   const phases = findings.whole(`${field}.phases`, session.phases, 0, 3);
-  const wired = evse?.phases.length ?? 3;
-  if (evse?.supply === "AC" && phases > wired) {
+  // Between two lines there is one voltage.
+  const wired = evse?.supply === "AC_LINE_TO_LINE" ? 1 : (evse?.phases.length ?? 3);
+  if (evse?.supply !== "DC" && phases > wired) {
     findings.notice(
       "VEHICLE_PHASES_CLIPPED",
       `${field}.phases`,

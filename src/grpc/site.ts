@@ -8,12 +8,15 @@ import type {
   RateUnit,
   Site,
   StationaryBattery,
+  Transformer,
 } from "../domain/problem.ts";
 import type { Series } from "../domain/series.ts";
+import { voltagesOf, wattsPerAmpere } from "../domain/wiring.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import {
   ChargingRateUnit,
   Supply,
+  Winding,
   Phase as WirePhase,
   OcppVersion as WireVersion,
 } from "../gen/wattslot/v1/optimizer.ts";
@@ -23,9 +26,14 @@ import { readSeries } from "./series.ts";
 const SUPPLIES: Readonly<Record<number, Evse["supply"]>> = {
   [Supply.UNSPECIFIED]: "AC",
   [Supply.AC]: "AC",
+  [Supply.AC_LINE_TO_LINE]: "AC_LINE_TO_LINE",
   [Supply.DC]: "DC",
 };
 const PHASES: Readonly<Record<number, Phase>> = { [WirePhase.L1]: 1, [WirePhase.L2]: 2, [WirePhase.L3]: 3 };
+const WINDINGS: Readonly<Record<number, Transformer["winding"]>> = {
+  [Winding.WYE_WYE]: "WYE_WYE",
+  [Winding.DELTA_WYE]: "DELTA_WYE",
+};
 const VERSIONS: Readonly<Record<number, OcppVersion>> = {
   [WireVersion.OCPP_VERSION_UNSPECIFIED]: "2.0.1",
   [WireVersion.OCPP_VERSION_1_6]: "1.6",
@@ -43,6 +51,7 @@ const PERIODS_2_X = 1024;
 
 const POWER_W = { min: 0, max: LARGEST.powerW };
 const CURRENT_A = { min: 0, max: LARGEST.currentA };
+const PRIMARY_V = { min: 50, max: 100_000 };
 
 /** The site without its tariff, and how the request's ids lead into it. */
 export interface ReadSite {
@@ -73,6 +82,7 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
   const pvPowerW = readSeries(findings, "site.pv_power_w", site.pvPowerW, POWER_W, planStartMs);
   const { circuits, circuitIndex } = readCircuits(findings, site.circuits, planStartMs);
   const battery = site.battery && readBattery(findings, "site.battery", site.battery, circuitIndex);
+  const voltages = voltagesOf({ circuits, nominalVoltageV });
   const evseIndex = new Map<string, number>();
   const efficiencies: number[] = [];
   const evses = site.evses.map((evse, n) => {
@@ -85,7 +95,8 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     if (circuit === undefined) {
       findings.wrong(`${field}.circuit_id`, `there is no circuit ${quote(evse.circuitId)}`);
     }
-    const read = readEvse(findings, field, evse, { circuit: circuit ?? 0, nominalVoltageV });
+    const voltageV = voltages[circuit ?? 0] ?? nominalVoltageV;
+    const read = readEvse(findings, field, evse, { circuit: circuit ?? 0, voltageV });
     const efficiency = evse.efficiency ?? (read.supply === "DC" ? 0.95 : 0.9);
     efficiencies.push(findings.number(`${field}.efficiency`, efficiency, { above: 0, max: 1 }));
     return read;
@@ -177,6 +188,12 @@ function readCircuits(
       `exactly one circuit must have no parent, the grid connection; ${roots.length} have none ${names.join(", ")}`.trimEnd(),
     );
   }
+  if (roots.length === 1 && roots[0].transformer !== undefined) {
+    findings.wrong(
+      `site.circuits[${circuits.indexOf(roots[0])}].transformer`,
+      "the grid connection has no circuit above it that a transformer could part it from",
+    );
+  }
   for (const loop of loopsOf(parents)) {
     const names = [...loop, loop[0]].map((n) => quote(circuits[n].circuitId)).join(" under ");
     findings.wrong(`site.circuits[${loop[0]}].parent_circuit_id`, `circuits in a loop: ${names}`);
@@ -191,8 +208,10 @@ function readCircuits(
     const parent = parents[n] === -1 ? -1 : position[parents[n]];
     return { circuitId: circuit.circuitId, parent, ...readLimits(findings, circuit, n, planStartMs) };
   });
+  const ordered = order.map((n) => read[n]);
+  refuseTwoVoltages(findings, ordered, order);
   return {
-    circuits: order.map((n) => read[n]),
+    circuits: ordered,
     circuitIndex: new Map([...indexOf].map(([id, n]) => [id, position[n]])),
   };
 }
@@ -250,7 +269,33 @@ function readLimits(
     given.add(line);
     baseLoadA[line - 1] = series;
   });
-  return { ...limits, baseLoadA, transformer: undefined };
+  const transformer = readTransformer(findings, `${field}.transformer`, circuit.transformer);
+  return { ...limits, baseLoadA, transformer };
+}
+
+function readTransformer(
+  findings: Findings,
+  field: string,
+  transformer: wire.Transformer | undefined,
+): Transformer | undefined {
+  if (transformer === undefined) return undefined;
+  return {
+    winding: findings.choice(`${field}.winding`, transformer.winding, WINDINGS) ?? "WYE_WYE",
+    primaryVoltageV: findings.number(`${field}.primary_voltage_v`, transformer.primaryVoltageV, PRIMARY_V),
+  };
+}
+
+/** Lines have one voltage: the primaries that hang on them must agree. `order` has the places in the request. */
+function refuseTwoVoltages(findings: Findings, circuits: readonly Circuit[], order: readonly number[]): void {
+  const voltages = voltagesOf({ circuits, nominalVoltageV: Number.NaN });
+  circuits.forEach(({ parent, transformer }, c) => {
+    const sideV = parent < 0 ? Number.NaN : voltages[parent];
+    if (transformer === undefined || !(Math.abs(transformer.primaryVoltageV - sideV) > 0)) return;
+    findings.wrong(
+      `site.circuits[${order[c]}].transformer.primary_voltage_v`,
+      `another transformer on the same lines has ${sideV}`,
+    );
+  });
 }
 
 /** Cycles among circuits, each once, from its first member; parents[n] is an index or -1. */
@@ -291,15 +336,11 @@ function readEvse(
   findings: Findings,
   field: string,
   evse: wire.Evse,
-  { circuit, nominalVoltageV }: { circuit: number; nominalVoltageV: number },
+  { circuit, voltageV }: { circuit: number; voltageV: number },
 ): Evse {
   const stationId = findings.id(`${field}.station_id`, evse.stationId);
   const evseId = findings.whole(`${field}.evse_id`, evse.evseId, 1, LARGEST.evseId);
-  findings.unsupported(`${field}.supply`, evse.supply === Supply.AC_LINE_TO_LINE);
-  const supply =
-    evse.supply === Supply.AC_LINE_TO_LINE
-      ? "AC"
-      : (findings.choice(`${field}.supply`, evse.supply, SUPPLIES) ?? "AC");
+  const supply = findings.choice(`${field}.supply`, evse.supply, SUPPLIES) ?? "AC";
   const uncontrolledPowerW =
     evse.uncontrolledPowerW === undefined
       ? undefined
@@ -307,7 +348,7 @@ function readEvse(
   const limits =
     supply === "DC"
       ? readDcLimits(findings, field, evse)
-      : readAcLimits(findings, field, evse, nominalVoltageV);
+      : readAcLimits(findings, field, evse, { supply, voltageV });
   if (limits.minPowerW > limits.maxPowerW) {
     findings.wrong(`${field}.min_power_w`, `${limits.minPowerW} is above the maximum of ${limits.maxPowerW}`);
   }
@@ -318,7 +359,6 @@ function readEvse(
     circuit,
     supply,
     ...limits,
-    hasUnknownPhases: false,
     uncontrolledPowerW,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
@@ -326,10 +366,25 @@ function readEvse(
   };
 }
 
-type Limits = Pick<Evse, "phases" | "maxCurrentA" | "minCurrentA" | "maxPowerW" | "minPowerW">;
+type Limits = Pick<
+  Evse,
+  "phases" | "hasUnknownPhases" | "maxCurrentA" | "minCurrentA" | "maxPowerW" | "minPowerW"
+>;
 
-function readAcLimits(findings: Findings, field: string, evse: wire.Evse, nominalVoltageV: number): Limits {
-  const phases = readPhases(findings, `${field}.phases`, evse.phases);
+function readAcLimits(
+  findings: Findings,
+  field: string,
+  evse: wire.Evse,
+  { supply, voltageV }: { supply: Evse["supply"]; voltageV: number },
+): Limits {
+  const { phases, hasUnknownPhases } = readPhases(findings, `${field}.phases`, evse.phases);
+  const isLineToLine = supply === "AC_LINE_TO_LINE";
+  if (isLineToLine && evse.phases.length !== 2) {
+    findings.wrong(
+      `${field}.phases`,
+      `must be the two lines that it hangs between, has ${evse.phases.length}`,
+    );
+  }
   const maxCurrentA = findings.number(`${field}.max_current_a`, evse.maxCurrentA ?? 32, {
     above: 0,
     max: LARGEST.currentA,
@@ -341,11 +396,12 @@ function readAcLimits(findings: Findings, field: string, evse: wire.Evse, nomina
   }
   return {
     phases,
+    hasUnknownPhases,
     maxCurrentA,
     minCurrentA,
     maxPowerW:
       evse.maxPowerW === undefined
-        ? maxCurrentA * nominalVoltageV * phases.length
+        ? maxCurrentA * wattsPerAmpere(voltageV, supply, phases)
         : findings.number(`${field}.max_power_w`, evse.maxPowerW, POWER_W),
     minPowerW: findings.number(`${field}.min_power_w`, evse.minPowerW ?? 0, POWER_W),
   };
@@ -358,6 +414,7 @@ function readDcLimits(findings: Findings, field: string, evse: wire.Evse): Limit
   if (evse.maxPowerW === undefined) findings.wrong(`${field}.max_power_w`, "is required on DC");
   return {
     phases: [1, 2, 3],
+    hasUnknownPhases: false,
     maxCurrentA: Number.POSITIVE_INFINITY,
     minCurrentA: 0,
     maxPowerW:
@@ -368,20 +425,32 @@ function readDcLimits(findings: Findings, field: string, evse: wire.Evse): Limit
   };
 }
 
-function readPhases(findings: Findings, field: string, given: readonly WirePhase[]): Phase[] {
-  if (given.length === 0) return [1, 2, 3];
+function readPhases(
+  findings: Findings,
+  field: string,
+  given: readonly WirePhase[],
+): Pick<Evse, "phases" | "hasUnknownPhases"> {
+  const all: Phase[] = [1, 2, 3];
+  if (given.length === 0) return { phases: all, hasUnknownPhases: false };
   if (given.length > 3) {
     findings.wrong(field, `at most 3 phases, has ${given.length}`);
-    return [1, 2, 3];
+    return { phases: all, hasUnknownPhases: false };
+  }
+  if (given.every((value) => value === WirePhase.UNKNOWN)) {
+    return { phases: all.slice(0, given.length), hasUnknownPhases: true };
   }
   const phases: Phase[] = [];
   given.forEach((value, n) => {
+    if (value === WirePhase.UNKNOWN) {
+      findings.wrong(`${field}[${n}]`, "not known beside others that are: give all or none");
+      return;
+    }
     const phase = findings.choice(`${field}[${n}]`, value, PHASES);
     if (phase === undefined) return;
     if (phases.includes(phase)) findings.wrong(`${field}[${n}]`, `L${phase} is given twice`);
     phases.push(phase);
   });
-  return phases;
+  return { phases, hasUnknownPhases: false };
 }
 
 function readOcpp(
@@ -409,7 +478,7 @@ function readOcpp(
     ocpp.rateUnits.map((unit, n) => findings.choice(`${field}.rate_units[${n}]`, unit, RATE_UNITS)),
   );
   // Amperes are what the pilot signal says; watts depend on what the charger takes for the voltage.
-  const rateUnit = supply === "AC" && units.has("W") && !units.has("A") ? "W" : defaultUnit;
+  const rateUnit = supply !== "DC" && units.has("W") && !units.has("A") ? "W" : defaultUnit;
   if (supply === "DC" && units.has("A") && !units.has("W")) {
     findings.wrong(`${field}.rate_units`, "a DC charger must take W");
   }

@@ -1,51 +1,62 @@
+import type { PhasorLine } from "../domain/line.ts";
 import { QUANTITIES, type Room } from "../domain/room.ts";
+import { LINES, lineLoads, voltagesOf } from "../domain/wiring.ts";
 import type { LpBuilder } from "./lp.ts";
 import { addPowerEntry, type Powers } from "./program.ts";
 
-/** A row that keeps a circuit's power (quantity 0) or a phase's current (1 to 3) within its limit in a slot. */
+/** A row that keeps a circuit's power or a line's current within its limit in a slot. */
 export interface CircuitRow {
   row: number;
   circuit: number;
   slot: number;
-  quantity: number;
+  /** What a kW that is spread evenly over the phases has in the row. */
+  evenShare: number;
 }
 
+/** Degrees of a side of the polygon that stands for the circle of a line's limit: 24 sides lose 0.9 % at most. */
+const SIDE = 15;
+const APOTHEM = Math.cos(((SIDE / 2) * Math.PI) / 180);
+
 /**
- * Limits of every circuit and slot. Currents are written as the power that they are at nominal
- * voltage, so that all coefficients are 1, 1/2 or 1/3. Where all vehicles draw evenly from three
+ * Limits of every circuit and slot. Currents are written as the power that they are at the
+ * circuit's voltage, so that the coefficients are 1, 1/2 or 1/3. Where all vehicles draw evenly from three
  * phases one row does for the power and the currents. A row that can't bind is not written. What
  * of a limit no sum of whole steps can reach is left out.
+ *
+ * Where currents stand at different angles the limit of their sum is a polygon inside the circle,
+ * a row for each side. A vehicle may draw less than it is allowed, so what stands against a
+ * side's direction counts 0 there instead of making room: no coefficient is negative.
  */
 export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): CircuitRow[] {
   const { problem, charging, offsets, maxKw } = powers;
-  const { circuits, evses, nominalVoltageV } = problem.site;
+  const { circuits, evses } = problem.site;
+  const voltages = voltagesOf(problem.site);
   const rows: CircuitRow[] = [];
   const members: number[][] = circuits.map(() => []);
-  const phasesOf = (i: number) => charging.ranges[i].phases;
+  const isEven = (i: number) => charging.ranges[i].phases.length === 3;
+  const loads = problem.sessions.map(({ evse }, i) => {
+    const ofSession = lineLoads(circuits, { ...evses[evse], phases: charging.ranges[i].phases });
+    return new Map(ofSession.map((load) => [load.circuit * QUANTITIES + load.phase, load]));
+  });
 
-  const write = (slot: number, circuit: number, quantity: number, limitKw: number, sessions: number[]) => {
-    const share = (i: number) => {
-      if (quantity === 0) return 1;
-      return phasesOf(i).some((phase) => phase === quantity) ? 1 / phasesOf(i).length : 0;
-    };
-    const entry = (i: number) => offsets[i] + slot - charging.stays[i].first;
+  const write = (row: Omit<CircuitRow, "row">, limitKw: number, sessions: number[], shares: number[]) => {
+    const entry = (i: number) => offsets[i] + row.slot - charging.stays[i].first;
     let most = 0;
     let floorKw = 0;
-    for (const i of sessions) {
-      most += share(i) * maxKw[entry(i)];
-      floorKw += (share(i) * charging.ranges[i].floorPowerW) / 1000;
-    }
+    sessions.forEach((i, m) => {
+      most += shares[m] * maxKw[entry(i)];
+      floorKw += (shares[m] * charging.ranges[i].floorPowerW) / 1000;
+    });
     if (most <= limitKw) return;
-    for (const i of sessions) {
-      if (share(i) > 0 && maxKw[entry(i)] > 0) addPowerEntry(powers, builder, entry(i), share(i));
-    }
+    sessions.forEach((i, m) => {
+      if (shares[m] > 0 && maxKw[entry(i)] > 0) addPowerEntry(powers, builder, entry(i), shares[m]);
+    });
     // What chargers that reject 0 draw anyway can't be planned away.
     const usableKw = inWholeSteps(
       limitKw,
-      sessions.map((i) => (share(i) * charging.ranges[i].stepPowerW) / 1000),
+      sessions.map((i, m) => (shares[m] * charging.ranges[i].stepPowerW) / 1000),
     );
-    const row = builder.endRow(Number.NEGATIVE_INFINITY, Math.max(usableKw, floorKw));
-    rows.push({ row, circuit, slot, quantity });
+    rows.push({ ...row, row: builder.endRow(Number.NEGATIVE_INFINITY, Math.max(usableKw, floorKw)) });
   };
 
   for (let slot = 0; slot < charging.present.length; slot++) {
@@ -55,21 +66,88 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
         members[c].push(i);
     }
     for (let c = 0; c < circuits.length; c++) {
-      if (members[c].length === 0) continue;
+      const sessions = members[c];
+      if (sessions.length === 0) continue;
       const at = (slot * circuits.length + c) * QUANTITIES;
+      const ofPower = { slot, circuit: c, evenShare: 1 };
       const powerKw = room.left[at] / 1000;
-      const phaseKw = [1, 2, 3].map((phase) => (room.left[at + phase] * nominalVoltageV) / 1000);
-      if (members[c].every((i) => phasesOf(i).length === 3)) {
-        write(slot, c, 0, Math.min(powerKw, 3 * Math.min(...phaseKw)), members[c]);
-      } else {
-        write(slot, c, 0, powerKw, members[c]);
-        phaseKw.forEach((limitKw, phase) => {
-          write(slot, c, phase + 1, limitKw, members[c]);
-        });
+      const sides = LINES.map((phase) => {
+        const key = c * QUANTITIES + phase;
+        const line = room.phasorLines.get(key);
+        if (line === undefined) return [{ limitA: room.left[at + phase], angle: undefined }];
+        const drawn = sessions.map((i) => loads[i].get(key)?.angle);
+        return sidesOf(line, slot, room.left[at + phase], drawn);
+      });
+      const toKw = voltages[c] / 1000;
+      if (sessions.every(isEven) && sides.every(([{ angle }]) => angle === undefined)) {
+        const lineKw = Math.min(...sides.map(([{ limitA }]) => limitA * toKw));
+        write(
+          ofPower,
+          Math.min(powerKw, 3 * lineKw),
+          sessions,
+          sessions.map(() => 1),
+        );
+        continue;
       }
+      write(
+        ofPower,
+        powerKw,
+        sessions,
+        sessions.map(() => 1),
+      );
+      LINES.forEach((phase, q) => {
+        const ofLine = sessions.map((i) => loads[i].get(c * QUANTITIES + phase));
+        for (const { limitA, angle } of sides[q]) {
+          if (limitA === Number.POSITIVE_INFINITY) continue;
+          const evenShare = shareAlong(0, angle) / 3;
+          const shares = ofLine.map((load) =>
+            load === undefined ? 0 : load.share * shareAlong(load.angle, angle),
+          );
+          write({ slot, circuit: c, evenShare }, limitA * toKw, sessions, shares);
+        }
+      });
     }
   }
   return rows;
+}
+
+/** A limit of the current along an angle, A; of the whole current where there is no angle. */
+interface Side {
+  limitA: number;
+  angle: number | undefined;
+}
+
+/**
+ * What is left of a line's limit in a slot: as it is where all that draws in the slot stands at
+ * one angle, else the sides of the polygon between the outermost angles. `drawn` has the angles of the
+ * vehicles. Corners of the polygon are multiples of SIDE, where most loads stand, so that what
+ * stands there alone loses nothing.
+ */
+function sidesOf(line: PhasorLine, slot: number, leftA: number, drawn: (number | undefined)[]): Side[] {
+  const angles = new Set(drawn.filter((angle) => angle !== undefined));
+  if (angles.size > 0) {
+    line.angles.forEach((angle, direction) => {
+      if (line.currentA(slot, direction) > 0) angles.add(angle);
+    });
+  }
+  if (angles.size <= 1) return [{ limitA: leftA - line.highestA(slot), angle: undefined }];
+  const first = Math.floor(Math.min(...angles) / SIDE);
+  const end = Math.ceil(Math.max(...angles) / SIDE);
+  return Array.from({ length: end - first }, (_, n) => {
+    const angle = (first + n + 0.5) * SIDE;
+    const usedA = line.angles.reduce(
+      (sumA, from, direction) => sumA + line.currentA(slot, direction) * shareAlong(from, angle),
+      0,
+    );
+    return { limitA: Math.max(0, leftA * APOTHEM - usedA), angle };
+  });
+}
+
+/** What a current at one angle counts along another, never against it; all of it where the other is none. */
+function shareAlong(from: number | undefined, along: number | undefined): number {
+  if (along === undefined) return 1;
+  if (from === undefined) return APOTHEM;
+  return Math.max(0, Math.cos(((from - along) * Math.PI) / 180));
 }
 
 /** The highest sum of powers in whole steps within a limit, where all steps are multiples of the smallest. */

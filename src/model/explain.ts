@@ -1,4 +1,4 @@
-import { HOUR_MS } from "../domain/charging.ts";
+import { chargingRange, HOUR_MS } from "../domain/charging.ts";
 import type { PowerPlan, ShortfallCause } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { TIE_BREAKS } from "./pricing.ts";
@@ -16,10 +16,9 @@ export function shadowPrices(program: Program, duals: Float64Array): Float64Arra
   const { problem, pricing } = program;
   const starts = problem.slotStartsMs;
   const prices = problem.site.circuits.map(() => new Float64Array(starts.length - 1));
-  for (const { row, circuit, slot, quantity } of program.circuitRows) {
+  for (const { row, circuit, slot, evenShare } of program.circuitRows) {
     const hours = (starts[slot + 1] - starts[slot]) / HOUR_MS;
-    const worth = (Math.max(0, -duals[row]) * pricing.unit) / hours;
-    prices[circuit][slot] += quantity === 0 ? worth : worth / 3;
+    prices[circuit][slot] += (Math.max(0, -duals[row]) * pricing.unit * evenShare) / hours;
   }
   // What only breaks ties is worth nothing.
   return prices.map((ofCircuit) => ofCircuit.map((price) => (price < TIE_BREAKS * pricing.unit ? 0 : price)));
@@ -47,17 +46,18 @@ export function shortfallCauses(
 ): ShortfallCause[] {
   if (short.sentWh <= SHORTFALL_DUST_WH) return [];
   const session = problem.sessions[i];
-  const evse = problem.site.evses[session.evse];
   const starts = problem.slotStartsMs;
   const stayHours = (session.departureMs - Math.max(session.arrivalMs, starts[0])) / HOUR_MS;
   const causes: ShortfallCause[] = [];
   const physicalWh = Math.max(0, session.energyWh - maxPowerW * stayHours);
   if (maxPowerW === 0) causes.push("MINIMUM_CURRENT");
   else if (physicalWh > SHORTFALL_DUST_WH) {
-    const evsePowerW =
-      evse.supply === "AC"
-        ? Math.min(evse.maxPowerW, evse.maxCurrentA * problem.site.nominalVoltageV * session.phaseCount)
-        : evse.maxPowerW;
+    const unbound = {
+      ...session,
+      maxPowerW: Number.POSITIVE_INFINITY,
+      maxCurrentA: Number.POSITIVE_INFINITY,
+    };
+    const evsePowerW = chargingRange(problem.site, unbound).maxPowerW;
     causes.push("STAY_TOO_SHORT", maxPowerW < evsePowerW * 0.99 ? "VEHICLE_LIMIT" : "EVSE_LIMIT");
   }
   const relaxedWh = short.relaxedWh ?? short.plannedWh;

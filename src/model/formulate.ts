@@ -21,11 +21,13 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   const powers = powersOf(problem, charging, builder);
   const energy = addEnergyRows(powers, builder, scarce);
   addCheckpointRows(powers, builder, energy);
-  const circuitRows = addCircuitRows(powers, builder, new Room(problem, charging));
+  const room = new Room(problem, charging);
+  const circuitRows = addCircuitRows(powers, builder, room);
   const surplus = addSurplus(powers, builder);
   const demand = addDemandCharge(powers, builder, surplus);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
-  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, surplus, demand, flat };
+  const isInner = room.phasorLines.size > 0;
+  return { ...powers, lp: builder.build(), scarce, energy, circuitRows, isInner, surplus, demand, flat };
 }
 
 /** Adds the power columns of all sessions. */

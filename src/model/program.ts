@@ -35,6 +35,8 @@ export interface Program extends Powers {
   /** Whether some vehicle may end short, so that unmet energy has its fair segments. */
   scarce: boolean;
   circuitRows: CircuitRow[];
+  /** Limits of phasor sums are polygons inside them: a plan can be a little better than the program's optimum. */
+  isInner: boolean;
   energy: EnergyColumns[];
   surplus: SurplusColumns | undefined;
   demand: DemandColumns | undefined;

@@ -5,6 +5,7 @@ import type { Problem, StationaryBattery } from "../domain/problem.ts";
 import { QUANTITIES, Room } from "../domain/room.ts";
 import { exportPrices, slotPv } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
+import { voltagesOf } from "../domain/wiring.ts";
 import type { LoadedProgram, Solver } from "../solve/solver.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
@@ -80,12 +81,12 @@ export function scheduleBattery(
   addCircuitRows(powers, builder, room);
   const slots = slotsOf(powers);
   const columns = addBattery(powers, builder, slots, battery);
-  addBatteryLimits(powers, builder, room, battery, columns);
+  const closed = addBatteryLimits(powers, builder, room, battery, columns);
   addImportRows(powers, builder, slots, columns);
   const lp = builder.build();
   const loaded = solver.load(lp);
   try {
-    return solveInTurn(powers, loaded, slots, battery, columns, leftMs);
+    return solveInTurn(powers, loaded, slots, battery, columns, closed, leftMs);
   } finally {
     loaded.dispose();
   }
@@ -141,38 +142,55 @@ function endValue(powers: Powers, slots: readonly Slot[], { endValuePerKwh }: St
   return Math.max(0, slots.reduce((sum, slot) => sum + slot.importCost * slot.hours, 0) / hours);
 }
 
-/** The limits above the battery, with what it charges beside the vehicles; it draws evenly from the phases. */
+/**
+ * The limits above the battery, with what it charges beside the vehicles; it draws evenly from the
+ * phases. Where currents add up as phasors it does not charge beside vehicles: returns those slots.
+ */
 function addBatteryLimits(
   powers: Powers,
   builder: LpBuilder,
   room: Room,
   battery: StationaryBattery,
   { into }: BatteryColumns,
-): void {
+): Set<number> {
   const { problem, charging, offsets } = powers;
-  const { circuits, evses, nominalVoltageV } = problem.site;
+  const { circuits, evses } = problem.site;
+  const voltages = voltagesOf(problem.site);
+  const closed = new Set<number>();
   const path = new Set<number>();
   for (let c = battery.circuit; c !== -1; c = circuits[c].parent) path.add(c);
+  const isBelow = (i: number, c: number) => {
+    let at = evses[problem.sessions[i].evse].circuit;
+    while (at !== -1 && at !== c) at = circuits[at].parent;
+    return at === c;
+  };
   charging.present.forEach((sessions, k) => {
     for (const c of path) {
+      const below = sessions.filter((i) => isBelow(i, c));
       for (let quantity = 0; quantity < QUANTITIES; quantity++) {
-        const left = room.left[(k * circuits.length + c) * QUANTITIES + quantity];
+        const key = c * QUANTITIES + quantity;
+        const line = room.phasorLines.get(key);
+        if (line !== undefined && below.length > 0) {
+          closed.add(k);
+          continue;
+        }
+        const left = room.left[k * circuits.length * QUANTITIES + key] - (line?.highestA(k) ?? 0);
         if (left === Number.POSITIVE_INFINITY) continue;
-        const limitKw = (quantity === 0 ? left : left * nominalVoltageV) / 1000;
-        for (const i of sessions) {
-          let at = evses[problem.sessions[i].evse].circuit;
-          while (at !== -1 && at !== c) at = circuits[at].parent;
+        for (const i of below) {
           const { phases } = charging.ranges[i];
           const share =
             quantity === 0 ? 1 : phases.some((phase) => phase === quantity) ? 1 / phases.length : 0;
-          if (at === c && share > 0)
-            addPowerEntry(powers, builder, offsets[i] + k - charging.stays[i].first, share);
+          if (share > 0) addPowerEntry(powers, builder, offsets[i] + k - charging.stays[i].first, share);
         }
         builder.addEntry(into + k, quantity === 0 ? 1 : 1 / 3);
-        builder.endRow(Number.NEGATIVE_INFINITY, limitKw);
+        builder.endRow(
+          Number.NEGATIVE_INFINITY,
+          Math.max(0, quantity === 0 ? left : left * voltages[c]) / 1000,
+        );
       }
     }
   });
+  return closed;
 }
 
 /** Export is what is left below 0; import in each slot is at most the peak, in each demand window what is paid for. */
@@ -237,6 +255,7 @@ function solveInTurn(
   slots: readonly Slot[],
   battery: StationaryBattery,
   columns: BatteryColumns,
+  closed: ReadonlySet<number>,
   leftMs: () => number,
 ): BatteryPlan | undefined {
   const { problem, charging } = powers;
@@ -253,7 +272,7 @@ function solveInTurn(
   loaded.setBounds(columns.peak, 0, peakKw);
   const isEmpty = battery.storedWh < battery.minStoredWh;
   slots.forEach(({ importCost }, k) => {
-    loaded.setBounds(columns.into + k, 0, battery.maxChargePowerW / 1000);
+    loaded.setBounds(columns.into + k, 0, closed.has(k) ? 0 : battery.maxChargePowerW / 1000);
     // What is below its minimum only charges: it is not known when it is above.
     const mayDischarge = importCost >= 0 && !isEmpty;
     loaded.setBounds(columns.out + k, 0, mayDischarge ? battery.maxDischargePowerW / 1000 : 0);

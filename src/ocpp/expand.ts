@@ -7,14 +7,14 @@ type JsonObject = Record<string, unknown>;
 /**
  * Reads an emitted SetChargingProfile payload back into power over time, as a charger of the
  * EVSE's OCPP version does. It shares no code with what writes payloads, so that the two check
- * each other. A becomes W by the nominal voltage and numberPhases (3 where absent, which on DC it
- * must be), W is the sum as it stands. The last step holds on. Of the time before the first step
+ * each other. A becomes W by the voltage and numberPhases (3 where absent, which on DC it must be; 1
+ * between two lines), W is the sum as it stands. The last step holds on. Of the time before the first step
  * the payload says nothing: another profile, or none, is in force.
  *
  * Throws INTERNAL that names the field where the payload is malformed, breaks a rule of the
  * standard, or holds a field that this reader does not know and that could change its meaning.
  */
-export function expand(payloadJson: string, evse: Evse, nominalVoltageV: number): PowerStep[] {
+export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): PowerStep[] {
   const request = object(parse(payloadJson), "payload");
   const version = evse.ocpp.version;
   const schedule = version === "1.6" ? scheduleOf16(request, evse) : scheduleOf2x(request, evse);
@@ -24,6 +24,8 @@ export function expand(payloadJson: string, evse: Evse, nominalVoltageV: number)
   const periods = array(schedule.chargingSchedulePeriod, "chargingSchedulePeriod");
   if (periods.length === 0) fail("chargingSchedulePeriod", "is empty");
 
+  // Between two lines 120 degrees apart.
+  const voltageV = phaseVoltageV * (evse.supply === "AC_LINE_TO_LINE" ? Math.sqrt(3) : 1);
   let previousS = -1;
   return periods.map((entry, i) => {
     const path = `chargingSchedulePeriod[${i}]`;
@@ -35,7 +37,7 @@ export function expand(payloadJson: string, evse: Evse, nominalVoltageV: number)
     previousS = startS;
     const limit = limitOf(period.limit, `${path}.limit`);
     const phases = phasesOf(period.numberPhases, evse, `${path}.numberPhases`);
-    return { atMs: startMs + startS * 1000, powerW: unit === "A" ? limit * nominalVoltageV * phases : limit };
+    return { atMs: startMs + startS * 1000, powerW: unit === "A" ? limit * voltageV * phases : limit };
   });
 }
 
@@ -102,9 +104,11 @@ function limitOf(value: unknown, field: string): number {
 }
 
 function phasesOf(value: unknown, evse: Evse, field: string): number {
-  if (value === undefined) return 3;
+  const isLineToLine = evse.supply === "AC_LINE_TO_LINE";
+  if (value === undefined && !isLineToLine) return 3;
   if (evse.supply === "DC") fail(field, "has no place on DC");
   const phases = integer(value, field);
+  if (isLineToLine && phases !== 1) fail(field, "is not 1 between two lines");
   if (phases < 1 || phases > 3) fail(field, "is not 1, 2 or 3");
   return phases;
 }

@@ -32,8 +32,8 @@ interface StayPart {
 }
 
 /**
- * The scale of a session's limits. A per phase is P / (V x phases) (OCPP 2.1 K01.FR.50), W is the
- * sum. On DC, where numberPhases must be absent, its default of three phases holds.
+ * The scale of a session's limits. A per phase is P / (V x phases) (OCPP 2.1 K01.FR.50), V being the
+ * voltage between the two lines where the EVSE hangs between two; W is the sum. On DC, where numberPhases must be absent, its default of three phases holds.
  */
 export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const session = problem.sessions[sessionIndex];
@@ -41,12 +41,18 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const range = chargingRange(problem.site, session);
   const minSteps = Math.round(range.minPowerW / range.stepPowerW);
   return {
-    numberPhases: evse.supply === "DC" ? undefined : range.phases.length,
+    numberPhases: numberPhases(evse, range.phases.length),
     stepPowerW: range.stepPowerW,
     stepTenths: Math.round(evse.ocpp.limitStep * 10),
     minSteps: range.maxPowerW > 0 ? Math.max(1, minSteps) : Number.POSITIVE_INFINITY,
     safeSteps: Math.round(range.floorPowerW / range.stepPowerW),
   };
+}
+
+/** Between two lines there is one current, which comes back on the second: one phase. */
+function numberPhases(evse: Evse, lines: number): number | undefined {
+  if (evse.supply === "DC") return undefined;
+  return evse.supply === "AC_LINE_TO_LINE" ? 1 : lines;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { WattslotError } from "../../src/domain/errors.ts";
-import { type OptimizeRequest, Supply } from "../../src/grpc/client.ts";
+import { type OptimizeRequest, Phase, Supply, Winding } from "../../src/grpc/client.ts";
 import { toProblem } from "../../src/grpc/convert.ts";
 import { at, full, HOUR_MS, minimal, START, START_MS, series } from "./requests.ts";
 
@@ -53,7 +53,9 @@ const timeOfUse = (...rules: ReturnType<typeof rule>[]) => ({
   value: { rules },
 });
 
-const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
+type Case = [name: string, spoil: Spoil, fields: string[]];
+
+const CASES: Case[] = [
   // Request
   ["no site", ({ request }) => (request.site = undefined), ["site"]],
   ["start out of range", ({ request }) => (request.startTime = new Date(Number.NaN)), ["start_time"]],
@@ -214,6 +216,41 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
     ({ circuits }) => (circuits[1].baseLoadA[0].currentA = series([-3])),
     ["site.circuits[1].base_load_a[0].current_a.values[0]"],
   ],
+  [
+    "base load on a line that is not known",
+    ({ circuits }) => (circuits[1].baseLoadA[0].phase = Phase.UNKNOWN),
+    ["site.circuits[1].base_load_a[0].phase"],
+  ],
+  [
+    "transformer at the grid connection",
+    ({ circuits }) => (circuits[0].transformer = { winding: Winding.DELTA_WYE, primaryVoltageV: 400 }),
+    ["site.circuits[0].transformer"],
+  ],
+  [
+    "transformer without a winding",
+    ({ circuits }) => (circuits[1].transformer!.winding = Winding.UNSPECIFIED),
+    ["site.circuits[1].transformer.winding"],
+  ],
+  [
+    "unknown winding",
+    ({ circuits }) => (circuits[1].transformer!.winding = 7 as 1),
+    ["site.circuits[1].transformer.winding"],
+  ],
+  ...[0, 49, 100_001, Number.NaN, Number.POSITIVE_INFINITY].map(
+    (volts): Case => [
+      `primary voltage ${volts}`,
+      ({ circuits }) => (circuits[1].transformer!.primaryVoltageV = volts),
+      ["site.circuits[1].transformer.primary_voltage_v"],
+    ],
+  ),
+  [
+    "two voltages on the same lines",
+    ({ circuits }) => {
+      circuits[2].parentCircuitId = "grid";
+      circuits[2].transformer = { winding: Winding.WYE_WYE, primaryVoltageV: 277 };
+    },
+    ["site.circuits[1].transformer.primary_voltage_v"],
+  ],
   // EVSEs
   ["no station id", ({ evses }) => (evses[3].stationId = ""), ["site.evses[3].station_id"]],
   ["long station id", ({ evses }) => (evses[3].stationId = LONG), ["site.evses[3].station_id"]],
@@ -222,7 +259,22 @@ const CASES: [name: string, spoil: Spoil, fields: string[]][] = [
   ["EVSE twice", ({ evses }) => (evses[3].stationId = "CS1"), ["site.evses[3].evse_id"]],
   ["unknown circuit", ({ evses }) => (evses[0].circuitId = "cellar"), ["site.evses[0].circuit_id"]],
   ["unknown supply", ({ evses }) => (evses[3].supply = 9 as 1), ["site.evses[3].supply"]],
-  ["line to line", ({ evses }) => (evses[3].supply = Supply.AC_LINE_TO_LINE), ["site.evses[3].supply"]],
+  [
+    "line to line without lines",
+    ({ evses }) => (evses[3].supply = Supply.AC_LINE_TO_LINE),
+    ["site.evses[3].phases"],
+  ],
+  [
+    "line to line on one line",
+    ({ evses }) => Object.assign(evses[2], { supply: Supply.AC_LINE_TO_LINE }),
+    ["site.evses[2].phases"],
+  ],
+  [
+    "a phase known, one not",
+    ({ evses }) => (evses[3].phases = [1, Phase.UNKNOWN]),
+    ["site.evses[3].phases[1]"],
+  ],
+  ["four unknown phases", ({ evses }) => (evses[3].phases = [4, 4, 4, 4]), ["site.evses[3].phases"]],
   ["four phases", ({ evses }) => (evses[3].phases = [1, 2, 3, 1]), ["site.evses[3].phases"]],
   ["a phase twice", ({ evses }) => (evses[3].phases = [1, 1]), ["site.evses[3].phases[1]"]],
   ["no phase", ({ evses }) => (evses[3].phases = [0, 2]), ["site.evses[3].phases[0]"]],
@@ -598,7 +650,7 @@ test("descriptions say what is wrong and name all circuits of a loop", () => {
   expect(descriptionOf(({ circuits }) => (circuits[1].parentCircuitId = "row"))).toBe(
     'circuits in a loop: "hall" under "row" under "hall"',
   );
-  expect(descriptionOf(({ evses }) => (evses[0].supply = Supply.AC_LINE_TO_LINE))).toBe("not supported yet");
+  expect(descriptionOf(({ sessions }) => (sessions[0].discharge = {} as never))).toBe("not supported yet");
   expect(descriptionOf(({ sessions }) => (sessions[0].priority = 11))).toBe("must be from 0.1 to 10, is 11");
   expect(descriptionOf(({ tariff }) => (tariff.energyPrice = timeOfUse(rule({ fromLocal: "09:30" }))))).toBe(
     // 08:00 UTC is 09:00 in Berlin.
@@ -848,7 +900,16 @@ test("the full request is read field by field", () => {
     maxPowerW: 7360,
     ocpp: { version: "1.6", maxPeriods: 24 },
   });
-  expect(site.evses[3]).toMatchObject({ circuit: 0, uncontrolledPowerW: 11_000 });
+  // At the voltage of its lines, the primary of the transformer.
+  expect(site.evses[3]).toMatchObject({ circuit: 0, uncontrolledPowerW: 11_000, maxPowerW: 32 * 1200 });
+  expect(site.evses[4]).toMatchObject({ supply: "AC_LINE_TO_LINE", phases: [3, 1], hasUnknownPhases: false });
+  expect(site.evses[4].maxPowerW).toBeCloseTo(32 * 400 * Math.sqrt(3), 9);
+  expect(site.evses[5]).toMatchObject({ supply: "AC", phases: [1], hasUnknownPhases: true });
+  expect(site.circuits.map(({ transformer }) => transformer)).toEqual([
+    undefined,
+    { winding: "DELTA_WYE", primaryVoltageV: 400 },
+    undefined,
+  ]);
   expect(sessions[0]).toMatchObject({
     maxCurrentA: 16,
     minCurrentA: 8,
@@ -994,6 +1055,15 @@ describe("assumptions are noticed", () => {
     expect(noticed(spoil)).toEqual(["VEHICLE_PHASES_CLIPPED sessions[2].phases"]);
   });
 
+  test("more phases than there are between two lines", () => {
+    const spoil: Spoil = ({ evses, sessions }) => {
+      Object.assign(evses[0], { supply: Supply.AC_LINE_TO_LINE, phases: [Phase.L2, Phase.L3] });
+      sessions[0].phases = 2;
+    };
+    expect(read(spoil).sessions[0].phaseCount).toBe(1);
+    expect(noticed(spoil)).toEqual(["VEHICLE_PHASES_CLIPPED sessions[0].phases"]);
+  });
+
   test("a vehicle that can take nothing that its charger gives", () => {
     const cannot = (spoil: Spoil, field: string) =>
       expect(noticed(spoil)).toEqual([`CANNOT_CHARGE ${field}`]);
@@ -1065,7 +1135,7 @@ describe("assumptions are noticed", () => {
     };
     expect(read(spoil)).toMatchObject({
       timeLimitMs: 10_000,
-      site: { evses: [{ ocpp: { maxPeriods: 1024 } }, {}, {}, {}] },
+      site: { evses: [{ ocpp: { maxPeriods: 1024 } }, {}, {}, {}, {}, {}] },
     });
     expect(noticed(spoil)).toEqual([
       "MAX_PERIODS_CLIPPED site.evses[0].ocpp.max_periods",
@@ -1122,7 +1192,7 @@ describe("what is no error", () => {
     const { site } = read(({ site }) => site.circuits.reverse());
     expect(site.circuits.map(({ circuitId }) => circuitId)).toEqual(["grid", "hall", "row"]);
     expect(site.circuits.map(({ parent }) => parent)).toEqual([-1, 0, 1]);
-    expect(site.evses.map(({ circuit }) => circuit)).toEqual([2, 0, 1, 0]);
+    expect(site.evses.map(({ circuit }) => circuit)).toEqual([2, 0, 1, 0, 0, 0]);
   });
 
   test("times between seconds: the stay is the whole seconds in it", () => {

@@ -1,5 +1,5 @@
 import type { TimeSeries } from "../../src/gen/wattslot/v1/optimizer.ts";
-import { OptimizeRequest, Phase, Preference, Supply } from "../../src/grpc/client.ts";
+import { OptimizeRequest, Phase, Preference, Supply, Winding } from "../../src/grpc/client.ts";
 
 export const START = new Date("2026-11-23T08:00:00Z");
 export const START_MS = START.getTime();
@@ -66,6 +66,7 @@ export function full(): OptimizeRequest {
           maxPowerW: 50_000,
           baseLoadW: series([5000]),
           baseLoadA: [{ phase: Phase.L1, currentA: series([3, 4]) }],
+          transformer: { winding: Winding.DELTA_WYE, primaryVoltageV: 400 },
         },
         { circuitId: "row", parentCircuitId: "hall", maxCurrentA: 63 },
       ],
@@ -86,6 +87,13 @@ export function full(): OptimizeRequest {
         { stationId: "CS2", evseId: 1, circuitId: "grid", supply: Supply.DC, maxPowerW: 150_000 },
         { stationId: "CS3", evseId: 2, circuitId: "hall", phases: [Phase.L1], ocpp: { version: 1 } },
         { stationId: "CS4", evseId: 1, uncontrolledPowerW: 11_000 },
+        {
+          stationId: "CS5",
+          evseId: 1,
+          supply: Supply.AC_LINE_TO_LINE,
+          phases: [Phase.L3, Phase.L1],
+        },
+        { stationId: "CS6", evseId: 1, phases: [Phase.UNKNOWN] },
       ],
       tariff: {
         currency: "EUR",

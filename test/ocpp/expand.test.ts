@@ -55,6 +55,21 @@ describe("expand", () => {
     expect(expand(JSON.stringify(payload16()), in16, 120)[0].powerW).toBe(16 * 360);
   });
 
+  it("knows the voltage between two lines, where there is one phase", () => {
+    const between = evse({ supply: "AC_LINE_TO_LINE", phases: [1, 2] }, { version: "2.0.1" });
+    const payload = payload2x();
+    const [schedule] = payload.chargingProfile.chargingSchedule;
+    schedule.chargingSchedulePeriod = [{ startPeriod: 0, limit: 30, numberPhases: 1 }];
+    // 30 A x 207.8 V.
+    expect(expand(JSON.stringify(payload), between, 120)[0].powerW).toBeCloseTo(6235.38, 2);
+    schedule.chargingRateUnit = "W";
+    expect(expand(JSON.stringify(payload), between, 120)[0].powerW).toBe(30);
+    schedule.chargingSchedulePeriod[0].numberPhases = 2;
+    expect(() => expand(JSON.stringify(payload), between, 120)).toThrow("numberPhases is not 1");
+    Object.assign(schedule.chargingSchedulePeriod[0], { numberPhases: undefined });
+    expect(() => expand(JSON.stringify(payload), between, 120)).toThrow("numberPhases");
+  });
+
   it("takes an absent numberPhases as three", () => {
     const payload = { ...payload16() };
     const schedule = payload.csChargingProfiles.chargingSchedule;

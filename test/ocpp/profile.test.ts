@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Evse, OcppCapabilities, Problem, Session } from "../../src/domain/problem.ts";
+import type { Evse, OcppCapabilities, Phase, Problem, Session } from "../../src/domain/problem.ts";
 import { toProfile } from "../../src/ocpp/profile.ts";
 import { evse, problem, START_MS, series, session } from "../support/problems.ts";
 
@@ -69,6 +69,23 @@ describe("limits", () => {
       [900, 4200],
       [1800, 0],
     ]);
+  });
+
+  it("between two lines are A at the voltage between them, and say one phase", () => {
+    const lines = { supply: "AC_LINE_TO_LINE" as const, phases: [2, 3] as Phase[], maxPowerW: 7000 };
+    for (const [rateUnit, limit] of [
+      ["A", 30.7],
+      ["W", 6400],
+    ] as const) {
+      const one = problem({
+        site: { ...problem().site, nominalVoltageV: 120, evses: [evse(lines, { rateUnit })] },
+        sessions: [session({ phaseCount: 1 })],
+      });
+      // 6400 W / 207.8 V = 30.79 A.
+      const { profile, powerW } = toProfile(one, 0, new Float64Array(16).fill(6400));
+      expect(profile.periods[0]).toEqual({ startPeriodS: 0, limit, numberPhases: 1 });
+      expect(powerW[0]).toBeCloseTo(rateUnit === "A" ? 30.7 * 120 * Math.sqrt(3) : 6400, 9);
+    }
   });
 
   it("on DC say no number of phases", () => {

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { WattslotError } from "../../src/domain/errors.ts";
 import type { PowerStep } from "../../src/domain/plan.ts";
-import type { Problem } from "../../src/domain/problem.ts";
+import type { Evse, Problem } from "../../src/domain/problem.ts";
 import { planSite, type Solvers } from "../../src/engine.ts";
 import { OptimizeResponse } from "../../src/gen/wattslot/v1/optimizer.ts";
 import { toProblem } from "../../src/grpc/convert.ts";
@@ -19,6 +19,27 @@ beforeAll(async () => {
   solvers = await testSolvers();
 });
 
+/** The voltage of a charger's outlet, as its electrician measures it: to neutral, or between its two lines. */
+function voltageOf({ site }: Problem, evse: Evse): number {
+  const isAbove = site.circuits.some(({ parent, transformer }) => {
+    if (transformer === undefined) return false;
+    const above = [parent];
+    const isPart = (c: number) => site.circuits[c].transformer !== undefined;
+    // Up and down the lines that no transformer parts.
+    for (let n = 0; n < above.length; n++) {
+      const up = isPart(above[n]) ? -1 : site.circuits[above[n]].parent;
+      const down = site.circuits.flatMap((one, c) => (one.parent === above[n] && !isPart(c) ? [c] : []));
+      for (const c of [up, ...down]) if (c >= 0 && !above.includes(c)) above.push(c);
+    }
+    return above.includes(evse.circuit);
+  });
+  // All transformers of the random requests have one primary voltage.
+  const primaryV = site.circuits.find(({ transformer }) => transformer !== undefined)?.transformer
+    ?.primaryVoltageV;
+  const voltageV = isAbove ? (primaryV ?? 0) : site.nominalVoltageV;
+  return evse.supply === "AC_LINE_TO_LINE" ? voltageV * Math.sqrt(3) : voltageV;
+}
+
 /** What a charger reads in a payload: written for this test, from the standard, with none of the project's code. */
 function readByCharger(problem: Problem, session: Problem["sessions"][number], payload: string): PowerStep[] {
   const evse = problem.site.evses[session.evse];
@@ -28,6 +49,7 @@ function readByCharger(problem: Problem, session: Problem["sessions"][number], p
   const schedule = is16 ? profile.chargingSchedule : profile.chargingSchedule[0];
   expect(is16 ? message.connectorId : message.evseId).toBe(evse.evseId);
   const startMs = Date.parse(schedule.startSchedule);
+  const voltageV = voltageOf(problem, evse);
   return schedule.chargingSchedulePeriod.map(
     ({
       startPeriod,
@@ -39,10 +61,7 @@ function readByCharger(problem: Problem, session: Problem["sessions"][number], p
       numberPhases?: number;
     }) => ({
       atMs: startMs + 1000 * startPeriod,
-      powerW:
-        schedule.chargingRateUnit === "W"
-          ? limit
-          : limit * problem.site.nominalVoltageV * (numberPhases ?? 3),
+      powerW: schedule.chargingRateUnit === "W" ? limit : limit * voltageV * (numberPhases ?? 3),
     }),
   );
 }

@@ -14,9 +14,10 @@ export interface AcnSession {
 // Beside the project's folder, where tests and benchmarks are started.
 const DATA = resolve("../shared/data/sessions/acn_caltech_2019-03_events.json.gz");
 const GOLDEN = resolve("../shared/golden/acn_offline_lp_golden.csv");
+const WIRED = resolve("../shared/golden/acn_three_phase_reference.csv");
 
 /** Whether the data lie beside the project; the tests on them skip where they do not. */
-export const hasAcnData = existsSync(DATA) && existsSync(GOLDEN);
+export const hasAcnData = [DATA, GOLDEN, WIRED].every((path) => existsSync(path));
 
 /** The 954 sessions of Caltech's garage in March 2019, by arrival. */
 export function acnSessions(): AcnSession[] {
@@ -46,4 +47,14 @@ export function acnGolden(): { capKw: number; deliveredPercent: number }[] {
     .map((line) => line.split(",").map(Number))
     .filter(([, maxEvseKw]) => maxEvseKw === 6.6)
     .map(([capKw, , deliveredPercent]) => ({ capKw, deliveredPercent }));
+}
+
+/** What of the energy the garage's own wiring can deliver at each cap at the most, in percent: bounds of an outer approximation. */
+export function acnWiredBounds(): { capKw: number; boundPercent: number }[] {
+  return readFileSync(WIRED, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(","))
+    .filter(([, algorithm]) => algorithm === "LP")
+    .map(([capKw, , percent]) => ({ capKw: Number(capKw), boundPercent: Number(percent) }));
 }

@@ -1,6 +1,6 @@
 import type { Charging } from "../../src/domain/charging.ts";
 import type { PowerPlan, PowerStep } from "../../src/domain/plan.ts";
-import type { Phase, Problem, Session } from "../../src/domain/problem.ts";
+import type { Evse, Phase, Problem, Session } from "../../src/domain/problem.ts";
 import type { Series } from "../../src/domain/series.ts";
 
 /** One comparison of the slow checker: `value` must not be above `allowed`; both in W. */
@@ -90,24 +90,47 @@ function powerAt(steps: readonly PowerStep[], atMs: number): number {
   return powerW;
 }
 
+/** Phase to neutral where a circuit is: what a transformer on the same copper says of its primary. */
+function voltageAt({ site }: Problem, circuit: number): number {
+  const isSameCopper = (a: number, b: number): boolean => {
+    const climb = (c: number): number =>
+      site.circuits[c].parent >= 0 && site.circuits[c].transformer === undefined
+        ? climb(site.circuits[c].parent)
+        : c;
+    return climb(a) === climb(b);
+  };
+  for (const { parent, transformer } of site.circuits) {
+    if (transformer !== undefined && isSameCopper(parent, circuit)) return transformer.primaryVoltageV;
+  }
+  return site.nominalVoltageV;
+}
+
 function phasesOf(problem: Problem, session: Session): Phase[] {
   const { supply, phases } = problem.site.evses[session.evse];
+  if (supply === "AC_LINE_TO_LINE") return phases;
   return supply === "DC" ? [1, 2, 3] : phases.slice(0, session.phaseCount);
+}
+
+/** Power of 1 A on each line that the vehicle draws from, W. */
+function perAmpere(problem: Problem, session: Session): number {
+  const { supply, circuit } = problem.site.evses[session.evse];
+  const lines = supply === "AC_LINE_TO_LINE" ? Math.sqrt(3) : phasesOf(problem, session).length;
+  return lines * voltageAt(problem, circuit);
 }
 
 /** Power, W, below which the vehicle or its charger does not work. */
 export function lowestPowerW(problem: Problem, session: Session): number {
   const evse = problem.site.evses[session.evse];
-  const perAmpereW = problem.site.nominalVoltageV * phasesOf(problem, session).length;
+  const perAmpereW = perAmpere(problem, session);
   const lowest = [evse.minPowerW];
-  if (evse.supply === "AC") lowest.push(evse.minCurrentA * perAmpereW, session.minCurrentA * perAmpereW);
+  if (evse.supply !== "DC") lowest.push(evse.minCurrentA * perAmpereW, session.minCurrentA * perAmpereW);
   return Math.max(...lowest);
 }
 
 /** The lowest whole step, W, that is not below the lowest usable power. */
 function leastToldPowerW(problem: Problem, session: Session): number {
   const { limitStep, rateUnit } = problem.site.evses[session.evse].ocpp;
-  const perAmpereW = problem.site.nominalVoltageV * phasesOf(problem, session).length;
+  const perAmpereW = perAmpere(problem, session);
   const stepW = rateUnit === "A" ? limitStep * perAmpereW : limitStep;
   const lowestW = lowestPowerW(problem, session);
   let steps = 1;
@@ -133,9 +156,9 @@ function compareSession(
     if (isThere && atMs >= problem.slotStartsMs[0]) note("without a profile", evse.maxPowerW, 0);
     return;
   }
-  const perAmpereW = problem.site.nominalVoltageV * phasesOf(problem, session).length;
+  const perAmpereW = perAmpere(problem, session);
   const rejectsZero = evse.ocpp.rejectsZeroLimit;
-  if (evse.supply === "AC") {
+  if (evse.supply !== "DC") {
     note("EVSE current", powerW, evse.maxCurrentA * perAmpereW);
     note("vehicle current", powerW, session.maxCurrentA * perAmpereW);
   }
@@ -149,70 +172,204 @@ function compareSession(
     note("after departure", powerW, rejectsZero ? leastToldPowerW(problem, session) : 0);
 }
 
+type Complex = [number, number];
+
+/** Unit phasors of the voltages of L1, L2, L3. */
+const LINE_VOLTAGES: Complex[] = [0, -120, 120].map((angle) => turned([1, 0], angle));
+
+function turned([x, y]: Complex, degrees: number): Complex {
+  const [cos, sin] = [Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180)];
+  return [x * cos - y * sin, x * sin + y * cos];
+}
+
+function combined(a: Complex, factorA: number, b: Complex, factorB: number): Complex {
+  return [a[0] * factorA + b[0] * factorB, a[1] * factorA + b[1] * factorB];
+}
+
+/** Line currents of a circuit's load, A, as they are on `top`; undefined where it does not hang below it. */
+function seenFrom(
+  problem: Problem,
+  currents: Complex[],
+  circuit: number,
+  top: number,
+): Complex[] | undefined {
+  if (circuit === top) return currents;
+  const { parent, transformer } = problem.site.circuits[circuit];
+  if (parent < 0) return undefined;
+  if (transformer === undefined) return seenFrom(problem, currents, parent, top);
+  const ratio = transformer.primaryVoltageV / voltageAt(problem, circuit);
+  const primary =
+    transformer.winding === "WYE_WYE"
+      ? currents.map((current) => combined(current, 1 / ratio, [0, 0], 0))
+      : [
+          [0, 2],
+          [1, 0],
+          [2, 1],
+        ].map(([one, other]) => {
+          const n = Math.sqrt(3) * ratio;
+          // The wye's voltages are 30 degrees ahead of the delta's.
+          return turned(combined(currents[one], 1 / n, currents[other], -1 / n), 30);
+        });
+  return seenFrom(problem, primary, parent, top);
+}
+
+/** Ways in which a load of 1 W can draw its currents at its own circuit: more than one where its lines are not known. */
+function waysToDraw(problem: Problem, evse: Evse, phases: readonly Phase[]): Complex[][] {
+  const voltageV = voltageAt(problem, evse.circuit);
+  let choices = [[...phases]];
+  if (evse.hasUnknownPhases && phases.length === 1) choices = [[1], [2], [3]];
+  if (evse.hasUnknownPhases && phases.length === 2)
+    choices = [
+      [1, 2],
+      [1, 3],
+      [2, 3],
+    ];
+  return choices.map((lines) => {
+    const currents: Complex[] = [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ];
+    if (evse.supply === "AC_LINE_TO_LINE") {
+      const [from, to] = lines;
+      const across = combined(LINE_VOLTAGES[from - 1], voltageV, LINE_VOLTAGES[to - 1], -voltageV);
+      // P = U I, and I is in phase with U.
+      const squareV = across[0] ** 2 + across[1] ** 2;
+      currents[from - 1] = combined(across, 1 / squareV, [0, 0], 0);
+      currents[to - 1] = combined(across, -1 / squareV, [0, 0], 0);
+    } else {
+      for (const line of lines) {
+        currents[line - 1] = combined(LINE_VOLTAGES[line - 1], 1 / (voltageV * lines.length), [0, 0], 0);
+      }
+    }
+    return currents;
+  });
+}
+
+/** A load as one line sees it: what it draws of a unit load's current, of which `heldShare` no plan can take away. */
+interface SeenLoad {
+  /** One a way to draw. */
+  units: Complex[];
+  amount: number;
+  isPlanned: boolean;
+  heldShare: number;
+}
+
+function unitSize({ units }: SeenLoad): number {
+  return Math.max(...units.map(([x, y]) => Math.hypot(x, y)));
+}
+
+/** The highest current that the loads can make where any of them may draw less. */
+function highestCurrent(loads: readonly SeenLoad[]): number {
+  let anyWayA = 0;
+  const known: Complex[] = [];
+  for (const load of loads) {
+    if (load.units.length > 1) anyWayA += unitSize(load) * load.amount;
+    else known.push(combined(load.units[0], load.amount, [0, 0], 0));
+  }
+  let highestA = 0;
+  for (const [x, y] of known) {
+    for (const degrees of [90 - 1e-7, 90 + 1e-7, -90 - 1e-7, -90 + 1e-7]) {
+      const [alongX, alongY] = turned([x, y], degrees);
+      const sum = [0, 0];
+      for (const [u, v] of known) {
+        if (alongX * u + alongY * v <= 0) continue;
+        sum[0] += u;
+        sum[1] += v;
+      }
+      highestA = Math.max(highestA, Math.hypot(sum[0], sum[1]));
+    }
+  }
+  return highestA + anyWayA;
+}
+
 function compareCircuits(
   problem: Problem,
   emitted: readonly (readonly PowerStep[])[],
   atMs: number,
   found: Comparison[],
 ): void {
-  const { circuits, evses, nominalVoltageV } = problem.site;
+  const { circuits, evses } = problem.site;
   const isBelow = (c: number, top: number): boolean =>
     c === top || (c > 0 && isBelow(circuits[c].parent, top));
   circuits.forEach((circuit, top) => {
-    // [all phases in W, L1 in A, L2 in A, L3 in A]
-    const base = [0, 0, 0, 0];
+    let baseW = 0;
+    let drawnW = 0;
+    let heldW = 0;
+    const onLines: SeenLoad[][] = [[], [], []];
+    const see = (c: number, ways: Complex[][], amount: number, isPlanned: boolean, heldShare: number) => {
+      const seen = ways.map((currents) => seenFrom(problem, currents, c, top));
+      onLines.forEach((loads, line) => {
+        const units = seen.map((of): Complex => of?.[line] ?? [0, 0]);
+        loads.push({ units, amount, isPlanned, heldShare });
+      });
+    };
     circuits.forEach(({ baseLoadW, baseLoadA }, c) => {
       if (!isBelow(c, top)) return;
       const totalW = baseLoadW === undefined ? 0 : at(baseLoadW, atMs);
-      let sumW = 0;
-      baseLoadA.forEach((series, p) => {
-        const currentA = series === undefined ? totalW / (3 * nominalVoltageV) : at(series, atMs);
-        base[p + 1] += currentA;
-        sumW += currentA * nominalVoltageV;
-      });
-      base[0] += Math.max(totalW, sumW);
+      const voltageV = voltageAt(problem, c);
+      const currentsA = baseLoadA.map((series) =>
+        series === undefined ? totalW / (3 * voltageV) : at(series, atMs),
+      );
+      baseW += Math.max(totalW, (currentsA[0] + currentsA[1] + currentsA[2]) * voltageV);
+      if (baseLoadA.every((series) => series === undefined)) see(c, [LINE_VOLTAGES], currentsA[0], false, 0);
+      else {
+        currentsA.forEach((currentA, line) => {
+          const alone = LINE_VOLTAGES.map((voltage, n): Complex => (n === line ? voltage : [0, 0]));
+          see(c, [alone], currentA, false, 0);
+        });
+      }
     });
-    for (const { circuit: c, uncontrolledPowerW, phases } of evses) {
-      if (uncontrolledPowerW === undefined || !isBelow(c, top)) continue;
-      base[0] += uncontrolledPowerW;
-      for (const p of phases) base[p] += uncontrolledPowerW / (nominalVoltageV * phases.length);
+    for (const evse of evses) {
+      if (evse.uncontrolledPowerW === undefined || !isBelow(evse.circuit, top)) continue;
+      baseW += evse.uncontrolledPowerW;
+      see(evse.circuit, waysToDraw(problem, evse, evse.phases), evse.uncontrolledPowerW, false, 0);
     }
-    const drawn = [0, 0, 0, 0];
-    const held = [0, 0, 0, 0];
     problem.sessions.forEach((session, i) => {
-      const { circuit: c, ocpp } = evses[session.evse];
-      if (!isBelow(c, top)) return;
+      const evse = evses[session.evse];
+      if (!isBelow(evse.circuit, top)) return;
       // The charger forgets a departed vehicle's profile when the next one arrives.
       const isReplaced = problem.sessions.some(
         (next) =>
           next.evse === session.evse && next.arrivalMs >= session.departureMs && next.arrivalMs <= atMs,
       );
       const powerW = isReplaced ? 0 : powerAt(emitted[i], atMs);
-      const phases = phasesOf(problem, session);
-      const leastW = ocpp.rejectsZeroLimit ? Math.min(powerW, leastToldPowerW(problem, session)) : 0;
-      drawn[0] += powerW;
-      held[0] += leastW;
-      for (const p of phases) {
-        drawn[p] += powerW / (nominalVoltageV * phases.length);
-        held[p] += leastW / (nominalVoltageV * phases.length);
-      }
+      const leastW = evse.ocpp.rejectsZeroLimit ? Math.min(powerW, leastToldPowerW(problem, session)) : 0;
+      drawnW += powerW;
+      heldW += leastW;
+      const ways = waysToDraw(problem, evse, phasesOf(problem, session));
+      see(evse.circuit, ways, powerW, true, powerW === 0 ? 0 : leastW / powerW);
     });
     const limitW = Math.min(
       circuit.maxPowerW,
       circuit.maxPowerSeriesW === undefined ? Number.POSITIVE_INFINITY : at(circuit.maxPowerSeriesW, atMs),
     );
-    [limitW, circuit.maxCurrentA, circuit.maxCurrentA, circuit.maxCurrentA].forEach((limit, q) => {
-      if (limit === Number.POSITIVE_INFINITY) return;
-      // Neither base load nor what a charger that rejects 0 holds on to is the plan's to give back.
-      const allowed = Math.max(limit - base[q], held[q]);
-      const unitW = q === 0 ? 1 : nominalVoltageV;
-      const name = q === 0 ? "" : ` L${q}`;
-      found.push({
-        limit: `circuit ${circuit.circuitId}${name}`,
-        atMs,
-        value: drawn[q] * unitW,
-        allowed: allowed * unitW,
+    // Neither base load nor what a charger that rejects 0 holds on to is the plan's to give back.
+    if (limitW < Number.POSITIVE_INFINITY) {
+      const allowed = Math.max(limitW - baseW, heldW);
+      found.push({ limit: `circuit ${circuit.circuitId}`, atMs, value: drawnW, allowed });
+    }
+    if (circuit.maxCurrentA === Number.POSITIVE_INFINITY) return;
+    const toW = voltageAt(problem, top);
+    onLines.forEach((loads, line) => {
+      const total = (some: readonly SeenLoad[]) =>
+        some.reduce((sum, load) => sum + unitSize(load) * load.amount, 0);
+      const drawing = loads.filter((load) => unitSize(load) * toW > 1e-6);
+      const planned = drawing.filter(({ isPlanned }) => isPlanned);
+      const heldA = planned.reduce((sum, load) => sum + load.heldShare * unitSize(load) * load.amount, 0);
+      const limit = `circuit ${circuit.circuitId} L${line + 1}`;
+      // Where all stands in one direction, what the plan may draw can be told.
+      const [first, ...others] = drawing.filter(({ units }) => units.length === 1);
+      const isScalar = others.every(({ units: [[x, y]] }) => {
+        const [[u, v]] = first.units;
+        return Math.abs(x * v - y * u) < 1e-9 * Math.hypot(x, y) * Math.hypot(u, v);
       });
+      const highestA = highestCurrent(drawing);
+      const value = isScalar ? total(planned) : highestA;
+      const isHeld = total(planned) <= heldA + 1e-9;
+      let allowed = isHeld ? highestA : circuit.maxCurrentA;
+      if (isScalar) allowed = Math.max(circuit.maxCurrentA - (total(drawing) - total(planned)), heldA);
+      found.push({ limit, atMs, value: value * toW, allowed: allowed * toW });
     });
   });
 }

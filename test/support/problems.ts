@@ -238,6 +238,59 @@ export function hardProblem(seed: number, size: Size): Problem {
   return { ...plain, site: { ...site, circuits, evses }, sessions };
 }
 
+/**
+ * The same site on other wiring: transformers of both kinds between its circuits, chargers between two
+ * lines, chargers whose phases are not known, more lines with limits. Can be put on any problem.
+ */
+export function withWiring(plain: Problem, seed: number): Problem {
+  const random = randomOf(seed ^ 0x27d4eb2f);
+  const { site } = plain;
+  // One voltage for all transformers at each depth: they can hang on the same lines.
+  const depths: number[] = [];
+  const primaryVoltages = [277, 400, 5774, 11_547, 20_000];
+  const circuits = site.circuits.map((one, c): Circuit => {
+    const hasTransformer = c > 0 && random.chance(0.5);
+    depths[c] = c === 0 ? 0 : depths[one.parent] + (hasTransformer ? 1 : 0);
+    const winding = random.pick(["DELTA_WYE", "DELTA_WYE", "WYE_WYE"] as const);
+    const primaryVoltageV = primaryVoltages[c === 0 ? 0 : depths[one.parent]];
+    return {
+      ...one,
+      maxCurrentA: random.chance(0.5) ? one.maxCurrentA : (random.real(5, 25) * plain.sessions.length) / 2,
+      transformer: hasTransformer ? { winding, primaryVoltageV } : undefined,
+    };
+  });
+  const evses = site.evses.map((one): Evse => {
+    if (one.supply === "DC") return one;
+    const hasUnknownPhases = random.chance(0.15);
+    if (random.chance(0.5)) return { ...one, hasUnknownPhases };
+    const pairs: Phase[][] = [
+      [1, 2],
+      [2, 3],
+      [3, 1],
+      [1, 3],
+    ];
+    const maxPowerW = Number.POSITIVE_INFINITY;
+    return {
+      ...one,
+      supply: "AC_LINE_TO_LINE",
+      phases: random.pick(pairs),
+      maxPowerW,
+      minPowerW: 0,
+      hasUnknownPhases,
+    };
+  });
+  const sessions = plain.sessions.map((one) => {
+    const { supply, ocpp } = evses[one.evse];
+    return {
+      ...one,
+      phaseCount: supply === "AC_LINE_TO_LINE" ? 1 : one.phaseCount,
+      // At a higher voltage the minimum current is more power.
+      maxPowerW: ocpp.rejectsZeroLimit ? Number.POSITIVE_INFINITY : one.maxPowerW,
+    };
+  });
+  return { ...plain, site: { ...site, circuits, evses }, sessions };
+}
+
 function randomCircuit(
   random: Random,
   circuitId: string,

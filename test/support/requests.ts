@@ -6,6 +6,7 @@ import {
   Phase,
   Preference,
   Supply,
+  Winding,
 } from "../../src/gen/wattslot/v1/optimizer.ts";
 
 const HOUR_MS = 3_600_000;
@@ -42,6 +43,11 @@ export function randomRequest(seed: number): OptimizeRequest {
     baseLoadA: random.chance(0.2)
       ? [{ phase: random.pick([Phase.L1, Phase.L2, Phase.L3]), currentA: series(0, 20, 900) }]
       : [],
+    // One voltage, as they can hang on the same lines.
+    transformer:
+      c > 0 && random.chance(0.3)
+        ? { winding: random.pick([Winding.WYE_WYE, Winding.DELTA_WYE]), primaryVoltageV: 277 }
+        : undefined,
   }));
   const evses = Array.from({ length: vehicles }, (_, n) => randomEvse(random, n, circuits));
   const sessions = evses.map((evse, n) => {
@@ -181,13 +187,24 @@ function randomEvse(random: Random, n: number, circuits: { circuitId: string }[]
     [Phase.L2],
     [Phase.L3, Phase.L1],
     [],
+    [Phase.UNKNOWN],
   ];
+  const pairs = [
+    [Phase.L1, Phase.L2],
+    [Phase.L1, Phase.L3],
+    [Phase.UNKNOWN, Phase.UNKNOWN],
+  ];
+  const isLineToLine = !isDc && random.chance(0.2);
   return {
     stationId: `CS${n}`,
     evseId: random.int(1, 3),
     circuitId: random.chance(0.3) ? "" : random.pick(circuits).circuitId,
-    supply: isDc ? Supply.DC : random.pick([Supply.AC, Supply.UNSPECIFIED]),
-    phases: isDc ? [] : random.pick(rotations),
+    supply: isDc
+      ? Supply.DC
+      : isLineToLine
+        ? Supply.AC_LINE_TO_LINE
+        : random.pick([Supply.AC, Supply.UNSPECIFIED]),
+    phases: isDc ? [] : random.pick(isLineToLine ? pairs : rotations),
     maxCurrentA: !isDc && random.chance(0.7) ? random.pick([10, 16, 20.5, 32, 63]) : undefined,
     minCurrentA: !isDc && random.chance(0.2) ? random.real(0, 9) : undefined,
     maxPowerW: isDc ? random.real(5000, 150_000) : random.chance(0.2) ? random.real(3000, 22_000) : undefined,

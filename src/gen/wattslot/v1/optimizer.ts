@@ -22,13 +22,39 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 
+/** How a transformer is wound, the parent's side first. */
+export const Winding = {
+  /** UNSPECIFIED - Not a winding: never valid. */
+  UNSPECIFIED: 0,
+  /** WYE_WYE - Each line feeds the same line: currents change by the ratio of the voltages. */
+  WYE_WYE: 1,
+  /**
+   * DELTA_WYE - Delta on the parent's side (vector group Dyn11): what flows on L1 of this circuit flows on L1 and
+   * L2 of the parent, what flows on L2 on L2 and L3, what flows on L3 on L3 and L1.
+   */
+  DELTA_WYE: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Winding = typeof Winding[keyof typeof Winding];
+
+export namespace Winding {
+  export type UNSPECIFIED = typeof Winding.UNSPECIFIED;
+  export type WYE_WYE = typeof Winding.WYE_WYE;
+  export type DELTA_WYE = typeof Winding.DELTA_WYE;
+  export type UNRECOGNIZED = typeof Winding.UNRECOGNIZED;
+}
+
 /** How an EVSE is fed. */
 export const Supply = {
   /** UNSPECIFIED - AC, line to neutral. */
   UNSPECIFIED: 0,
   /** AC - AC, each phase between its line and neutral. */
   AC: 1,
-  /** AC_LINE_TO_LINE - AC between two lines, as 208 V in North America. Not supported yet. */
+  /**
+   * AC_LINE_TO_LINE - AC between two lines, as 208 V in North America. One current, which counts on both lines: limits
+   * in A are of that current, W = A x 1.73 x the phase-to-neutral voltage, profiles say one phase.
+   */
   AC_LINE_TO_LINE: 2,
   /** DC - DC, from a rectifier on three phases. */
   DC: 3,
@@ -55,6 +81,11 @@ export const Phase = {
   L2: 2,
   /** L3 - Third line. */
   L3: 3,
+  /**
+   * UNKNOWN - One of the lines, but it is not known which. Only for Evse.phases: a load then counts in full on
+   * every line that it could be on.
+   */
+  UNKNOWN: 4,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -65,6 +96,7 @@ export namespace Phase {
   export type L1 = typeof Phase.L1;
   export type L2 = typeof Phase.L2;
   export type L3 = typeof Phase.L3;
+  export type UNKNOWN = typeof Phase.UNKNOWN;
   export type UNRECOGNIZED = typeof Phase.UNRECOGNIZED;
 }
 
@@ -339,7 +371,10 @@ export interface Site {
   siteId: string;
   /** IANA zone; wall-clock tariffs are read in it. Default UTC. */
   timeZone: string;
-  /** Phase to neutral, 50 to 1000. Default 230. */
+  /**
+   * Phase to neutral, 50 to 1000; 120 where lines are 208 V apart. With transformers: on the lines that
+   * no further transformer hangs on. Default 230.
+   */
   nominalVoltageV: number;
   /** A tree. Exactly one circuit has no parent: the grid connection. */
   circuits: Circuit[];
@@ -377,7 +412,11 @@ export interface Circuit {
   maxPowerW?:
     | number
     | undefined;
-  /** Each phase. Default: no limit. */
+  /**
+   * Each line. Currents add up as phasors, and the limit holds whatever part of the vehicles draws
+   * less than it may. Where they stand at different angles a plan can leave up to 0.9 % of it unused.
+   * Default: no limit.
+   */
   maxCurrentA?:
     | number
     | undefined;
@@ -400,6 +439,25 @@ export interface Circuit {
    * of base_load_w. At most one entry a phase.
    */
   baseLoadA: PhaseSeries[];
+  /**
+   * Stands between this circuit and its parent, which it must have. Default: none, the lines go
+   * straight through.
+   */
+  transformer: Transformer | undefined;
+}
+
+/**
+ * A transformer that feeds a circuit. Currents of the circuit and of what lies below count on its
+ * own side, those of its parent on the other.
+ */
+export interface Transformer {
+  /** How its sides are wound. Required. */
+  winding: Winding;
+  /**
+   * Phase to neutral on the parent's side, 50 to 100 000; 277 where lines are 480 V apart. The same
+   * for all transformers that hang on the same lines. Required.
+   */
+  primaryVoltageV: number;
 }
 
 /** One outlet: it serves one vehicle at a time. */
@@ -410,11 +468,12 @@ export interface Evse {
   evseId: number;
   /** The circuit that feeds it. Default: the grid connection. */
   circuitId: string;
-  /** AC or DC. Default AC. */
+  /** AC, AC between two lines, or DC. Default AC. */
   supply: Supply;
   /**
    * AC: grid phases that the EVSE's L1, L2, L3 are wired to, in that order. Default L1, L2, L3.
-   * Two entries with SUPPLY_AC_LINE_TO_LINE: the pair of lines it hangs between.
+   * SUPPLY_AC_LINE_TO_LINE: two entries, the lines it hangs between. Required there.
+   * Where it is not known which phases these are: as many PHASE_UNKNOWN, and nothing else.
    * DC: must be empty, the load is spread evenly over the three phases.
    */
   phases: Phase[];
@@ -553,7 +612,7 @@ export interface Session {
     | undefined;
   /**
    * Phases that the vehicle draws from on AC, 1 to 3, the first ones of the EVSE; more than the
-   * EVSE has are cut with a notice. Default: as many as the EVSE has.
+   * EVSE has are cut with a notice. Default: as many as the EVSE has. Between two lines: 1.
    */
   phases: number;
   /** Highest power by state of charge (taper). Needs state_of_charge. Not supported yet. */
@@ -1043,7 +1102,10 @@ export interface SolveReport {
   objective?:
     | number
     | undefined;
-  /** The bound that the relaxation proves, in the tariff's currency. Absent where none is proved. */
+  /**
+   * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved. Where
+   * currents add up at different angles it holds for limits that are up to 0.9 % lower.
+   */
   bound?:
     | number
     | undefined;
@@ -1427,6 +1489,7 @@ function createBaseCircuit(): Circuit {
     maxPowerSeriesW: undefined,
     baseLoadW: undefined,
     baseLoadA: [],
+    transformer: undefined,
   };
 }
 
@@ -1452,6 +1515,9 @@ export const Circuit: MessageFns<Circuit> = {
     }
     for (const v of message.baseLoadA) {
       PhaseSeries.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.transformer !== undefined) {
+      Transformer.encode(message.transformer, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1525,6 +1591,14 @@ export const Circuit: MessageFns<Circuit> = {
             message.baseLoadA.push(PhaseSeries.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.transformer = Transformer.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1553,6 +1627,76 @@ export const Circuit: MessageFns<Circuit> = {
       ? TimeSeries.fromPartial(object.baseLoadW)
       : undefined;
     message.baseLoadA = object.baseLoadA?.map((e) => PhaseSeries.fromPartial(e)) || [];
+    message.transformer = (object.transformer !== undefined && object.transformer !== null)
+      ? Transformer.fromPartial(object.transformer)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransformer(): Transformer {
+  return { winding: 0, primaryVoltageV: 0 };
+}
+
+export const Transformer: MessageFns<Transformer> = {
+  encode(message: Transformer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.winding !== 0) {
+      writer.uint32(8).int32(message.winding);
+    }
+    if (message.primaryVoltageV !== 0) {
+      writer.uint32(17).double(message.primaryVoltageV);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Transformer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransformer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.winding = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.primaryVoltageV = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Transformer>): Transformer {
+    return Transformer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Transformer>): Transformer {
+    const message = createBaseTransformer();
+    message.winding = object.winding ?? 0;
+    message.primaryVoltageV = object.primaryVoltageV ?? 0;
     return message;
   },
 };
