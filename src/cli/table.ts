@@ -85,7 +85,7 @@ export function formatPlan(
     ].flatMap(({ sessionId, explanation }) =>
       explanation === "" ? [] : wrap(plain(`${sessionId}: ${explanation}`), width),
     ),
-    [bold(circuitHead), ...circuitRows],
+    [bold(circuitHead), ...circuitRows, ...penaltyNote(response).flatMap((line) => wrap(line, width))],
     siteLines(request, response).flatMap((line) => wrap(line, width)),
     response.notices.flatMap(({ code, field, message }) =>
       wrap(plain(`${code} ${field}: ${message}`), width),
@@ -217,6 +217,14 @@ function circuitColumns(request: OptimizeRequest, response: OptimizeResponse, zo
     align: c === 0 ? "left" : "right",
     cells: rows.map((row) => row[c]),
   }));
+}
+
+/** What the worth of a kWh is made of where somebody ends short. */
+function penaltyNote({ summary, sitePlan }: OptimizeResponse): string[] {
+  const isWorth = sitePlan?.circuits.some(({ shadowPricePerKwh }) => shadowPricePerKwh.some((w) => w > 0));
+  return isWorth && (summary?.shortfallWh ?? 0) > 0
+    ? ["While vehicles end short, a kWh more is worth what a missing one counts: above every price."]
+    : [];
 }
 
 function siteLines(request: OptimizeRequest, response: OptimizeResponse): string[] {

@@ -56,9 +56,8 @@ function wrongValues(rest: JsonValue, rejects: Rejects, nowMs: number): FieldVio
     toProblem(decodeRequest(JSON.stringify(rest)), nowMs);
   } catch (error) {
     if (!(error instanceof WattslotError)) return [];
-    // What only follows from the fields left out: that they are missing, or can't be found by their id.
     return error.violations.filter(
-      ({ field, description }) => !rejects.covers(field) && !/^there is no | has no EVSE /.test(description),
+      ({ field, description }) => !rejects.covers(field) && !rejects.explain(description),
     );
   }
   return [];
@@ -76,6 +75,16 @@ function message(typeName: string): DescMessage {
   return found;
 }
 
+/** What may be wrong elsewhere only because a field is left out: its path, and what is then said. */
+const CONSEQUENCES: readonly (readonly [field: RegExp, description: RegExp])[] = [
+  [/(circuit|station|evse)_id$|^site(\.(circuits|evses)(\[\d+\])?)?$/, /^there is no | has no EVSE /],
+  [
+    /^(start|end)_time$|^sessions\[\d+\](\.(arrival|departure)_time)?$/,
+    /the (start|end) of the plan|on the same EVSE until/,
+  ],
+  [/^site(\.tariff\b.*)?$/, /needs .*\bsite\.tariff/],
+];
+
 /** Fields that can't be read, and what is wrong with them. */
 class Rejects {
   readonly violations: FieldViolation[] = [];
@@ -89,6 +98,13 @@ class Rejects {
   /** Of a group whose member was rejected nothing is left. */
   leaveOut(group: string): void {
     this.#paths.add(group);
+  }
+
+  /** Whether what is said of another field may be so only because of a rejected one. */
+  explain(description: string): boolean {
+    return CONSEQUENCES.some(
+      ([field, said]) => said.test(description) && [...this.#paths].some((path) => field.test(path)),
+    );
   }
 
   /** Whether a path is that of a rejected field or lies in one. */

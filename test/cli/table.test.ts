@@ -147,6 +147,7 @@ describe("formatPlan", () => {
         "grid        35.0      40.0  11:00      0 of 4                    -",
         "hall         5.5       5.5  09:00      3 of 4            9.000 EUR",
         "yard        50.0      none  11:00      0 of 4                    -",
+        "While vehicles end short, a kWh more is worth what a missing one counts: above every price.",
         "",
         "Energy   57.8 of 63.3 kWh planned, 5.4 kWh short",
         "Peak     50.0 kW of 40.0 kW; uncontrolled 61.0 kW",

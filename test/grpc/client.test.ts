@@ -4,7 +4,7 @@ import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
 import { OptimizerServiceService } from "../../src/gen/wattslot/v1/optimizer.ts";
-import { connect, type Optimizer, type PartialRequest, PlanStatus } from "../../src/grpc/client.ts";
+import { Change, connect, type Optimizer, type PartialRequest, PlanStatus } from "../../src/grpc/client.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
 import { testEngine } from "../support/engine.ts";
 
@@ -85,6 +85,22 @@ describe("against a server", () => {
       for await (const _ of optimizer.optimizeBatch(broken()));
     };
     await expect(failed()).rejects.toThrow("no more");
+  });
+
+  test("an answer handed back as the contract says is what the chargers hold, its cut first slot too", async () => {
+    optimizer = connect(`127.0.0.1:${server.port}`);
+    const startTime = new Date(Date.UTC(2026, 10, 23, 8, 7));
+    const cut = { ...request, startTime };
+    const { sitePlan, sessionPlans } = await optimizer.optimize(cut);
+    expect(sitePlan?.slotStartTimes[1]).toEqual(new Date(Date.UTC(2026, 10, 23, 8, 15)));
+    const boundary = new Date(Date.UTC(2026, 10, 23, 8));
+    const installedPlans = sessionPlans.map(({ sessionId, powerW }) => ({
+      sessionId,
+      powerW: { startTime: boundary, stepSeconds: 900, values: powerW },
+    }));
+    const again = await optimizer.optimize({ ...cut, installedPlans });
+    expect(again.sessionPlans).toMatchObject([{ change: Change.UNCHANGED, command: undefined }]);
+    expect(again.summary?.changedEnergyWh).toBe(0);
   });
 
   test("a vehicle that comes after the plan's end is told of and left alone", async () => {

@@ -3,9 +3,9 @@ import { WattslotError } from "../../src/domain/errors.ts";
 import { OptimizeResponse, PlanStatus, Supply } from "../../src/grpc/client.ts";
 import { requestFromJson, responseToJson } from "../../src/grpc/json.ts";
 
-function violations(json: unknown): string[] {
+function violations(json: unknown, nowMs = 0): string[] {
   try {
-    requestFromJson(JSON.stringify(json), 0);
+    requestFromJson(JSON.stringify(json), nowMs);
   } catch (error) {
     if (!(error instanceof WattslotError)) throw error;
     expect(error.code).toBe("INVALID_ARGUMENT");
@@ -125,6 +125,34 @@ describe("requestFromJson", () => {
         startTime: "2028-02-29T23:59:59.5-11:30",
       }),
     ).toEqual([]);
+  });
+
+  test("hides only what a field left out may be the cause of", () => {
+    const evses = ["CS1", "CS2"].map((stationId) => ({ stationId, evseId: 1 }));
+    const here = { stationId: "CS1", evseId: 1, energyWh: 1 };
+    const [first, second] = ["2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"];
+    const request = {
+      site: { siteId: "s", circuits: [{ circuitId: "grid", maxPowerW: 1 }], evses },
+      startTime: "2026-11-23T08:00:00Z",
+      sessions: [
+        { ...here, sessionId: "a", departureTime: first },
+        { ...here, sessionId: "b", arrivalTime: first, departureTime: second },
+      ],
+    };
+    const [a, b] = request.sessions;
+    const time = "must be an RFC 3339 time such as 2026-11-23T08:00:00Z";
+    // Without its departure the first would stay for four hours; without its start the plan begins now.
+    expect(violations({ ...request, sessions: [{ ...a, departureTime: "late" }, b] })).toEqual([
+      `sessions[0].departure_time: ${time}`,
+    ]);
+    const later = Date.UTC(2027, 0);
+    expect(violations({ ...request, startTime: "2026-02-30T08:00:00Z" }, later)).toEqual([
+      `start_time: ${time}`,
+    ]);
+    expect(violations({ ...request, slotSeconds: "x", sessions: [{ ...a, stationId: "CS9" }] })).toEqual([
+      "slot_seconds: must be a whole number from 0 to 4294967295",
+      'sessions[0].station_id: there is no station "CS9"',
+    ]);
   });
 
   test("refuses a name that stands twice in one object, which JSON.parse lets pass", () => {
