@@ -19,7 +19,7 @@ import { rangeOver, valueAt } from "./domain/series.ts";
 import { exportPrices, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { voltagesOf } from "./domain/wiring.ts";
-import { explain } from "./explanation.ts";
+import { clockOf, explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOf } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
@@ -93,6 +93,7 @@ export function answer(
     power: sent,
     room: roomLeft(problem, charging, sent),
     shadowPrices: candidate.shadowPrices,
+    clock: clockOf(problem),
   };
   const sessionPlans = sessions.map((session, i): SessionPlan => {
     const plannedEnergyWh = Math.min(session.energyWh, measures.allowedWh[i]);

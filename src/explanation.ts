@@ -1,4 +1,4 @@
-import { DateTime } from "luxon";
+import { IANAZone } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
 import type { Problem } from "./domain/problem.ts";
@@ -8,8 +8,14 @@ import type { Room } from "./domain/room.ts";
 const MOST_STRETCHES = 3;
 const MOST_CIRCUITS = 2;
 const DUST_W = 1e-3;
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * HOUR_MS;
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 // A price that differs by less than this share is the same to a reader.
 const SAME_PRICE = 5e-3;
+
+/** Writes a time for people, epoch ms. */
+type Clock = (atMs: number) => string;
 
 /** What is known of a plan when its sentences are written. */
 export interface Told {
@@ -21,6 +27,7 @@ export interface Told {
   room: Room;
   /** What one more kWh would be worth, [circuit][slot]; undefined where no duals are known. */
   shadowPrices: Float64Array[] | undefined;
+  clock: Clock;
 }
 
 /** The result for one session. */
@@ -50,18 +57,18 @@ export function explain(told: Told, i: number, outcome: Outcome): string {
   const { minimum } = told.problem.sessions[i];
   if (minimum !== undefined && outcome.minimumShortfallWh > 0) {
     const [missing, whole] = [kwh(outcome.minimumShortfallWh), kwh(minimum.energyWh)];
-    sentences.push(`At ${clock(told.problem, minimum.byMs)} its minimum of ${whole} lacks ${missing}.`);
+    sentences.push(`At ${told.clock(minimum.byMs)} its minimum of ${whole} lacks ${missing}.`);
   }
   return sentences.filter((sentence) => sentence !== "").join(" ");
 }
 
-function success({ problem, charging, power }: Told, i: number, outcome: Outcome): string {
+function success({ problem, charging, power, clock }: Told, i: number, outcome: Outcome): string {
   const { first, end } = charging.stays[i];
   let start = first;
   while (start < end && power[i][start] <= 0) start++;
   const startMs = Math.max(problem.slotStartsMs[start], problem.sessions[i].arrivalMs);
   const toMs = outcome.completeMs ?? problem.sessions[i].departureMs;
-  const when = `from ${clock(problem, startMs)} to ${clock(problem, toMs)}`;
+  const when = `from ${clock(startMs)} to ${clock(toMs)}`;
   return `Gets all ${kwh(outcome.plannedEnergyWh)} ${when}${priceOf(problem, outcome)}.`;
 }
 
@@ -106,10 +113,8 @@ function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outc
 }
 
 /** The circuits that keep a session below its maximum, most hours first: when, and what a kW more there would bring. */
-function fullCircuits(
-  { problem, charging, power, room, shadowPrices }: Told,
-  i: number,
-): { name: string; when: string; gainWh: number }[] {
+function fullCircuits(told: Told, i: number): { name: string; when: string; gainWh: number }[] {
+  const { problem, charging, power, room, shadowPrices } = told;
   const { first, end, hours } = charging.stays[i];
   const { maxPowerW, stepPowerW, minPowerW } = charging.ranges[i];
   const { circuits } = problem.site;
@@ -125,7 +130,7 @@ function fullCircuits(
   const ranked = [...slotsOf].sort((a, b) => hoursOf(b[1]) - hoursOf(a[1]) || a[0] - b[0]);
   return ranked.slice(0, MOST_CIRCUITS).map(([c, slots]) => ({
     name: circuits[c].circuitId,
-    when: stretches(problem, i, slots),
+    when: stretches(told, i, slots),
     gainWh: slots.reduce((wh, k) => wh + hours[k - first] * Math.min(1000, maxPowerW - power[i][k]), 0),
   }));
 }
@@ -153,7 +158,7 @@ function moreStay({ problem, charging, room }: Told, i: number, shortfallWh: num
 }
 
 /** `08:00 to 10:15 and 11:00 to 11:30` of slots in order, cut to the stay. */
-function stretches(problem: Problem, i: number, slots: readonly number[]): string {
+function stretches({ problem, clock }: Told, i: number, slots: readonly number[]): string {
   const { arrivalMs, departureMs } = problem.sessions[i];
   const runs: { from: number; to: number }[] = [];
   for (const k of slots) {
@@ -163,19 +168,37 @@ function stretches(problem: Problem, i: number, slots: readonly number[]): strin
   }
   const named = runs.slice(0, MOST_STRETCHES).map(({ from, to }) => {
     const fromMs = Math.max(problem.slotStartsMs[from], arrivalMs);
-    return `${clock(problem, fromMs)} to ${clock(problem, Math.min(problem.slotStartsMs[to], departureMs))}`;
+    return `${clock(fromMs)} to ${clock(Math.min(problem.slotStartsMs[to], departureMs))}`;
   });
   const more = runs.length - named.length;
   const all = more > 0 ? [...named, more === 1 ? "one more time" : `${more} more times`] : named;
   return all.length === 1 ? all[0] : `${all.slice(0, -1).join(", ")} and ${all[all.length - 1]}`;
 }
 
-/** HH:MM in the site's zone, with the weekday where it is not that of the plan's start. */
-function clock(problem: Problem, atMs: number): string {
-  const zone = problem.site.timeZone;
-  const local = DateTime.fromMillis(atMs, { zone, locale: "en" });
-  const isSameDay = local.hasSame(DateTime.fromMillis(problem.slotStartsMs[0], { zone }), "day");
-  return local.toFormat(isSameDay ? "HH:mm" : "ccc HH:mm");
+/**
+ * Writes times as HH:MM in the site's zone, with the weekday where it is not that of the plan's start.
+ * A zone's offset is looked up twice a day rather than for each time: the lookup costs more than all else.
+ */
+export function clockOf({ site, slotStartsMs }: Problem): Clock {
+  const zone = IANAZone.create(site.timeZone);
+  const offsets = new Map<number, number>();
+  const offsetAt = (dayMs: number) => {
+    const known = offsets.get(dayMs) ?? zone.offset(dayMs);
+    offsets.set(dayMs, known);
+    return known;
+  };
+  const localOf = (atMs: number) => {
+    const dayMs = Math.floor(atMs / DAY_MS) * DAY_MS;
+    const offset = offsetAt(dayMs);
+    const isChanging = offset !== offsetAt(dayMs + DAY_MS);
+    return new Date(atMs + (isChanging ? zone.offset(atMs) : offset) * MINUTE_MS);
+  };
+  const startDay = localOf(slotStartsMs[0]).toISOString().slice(0, 10);
+  return (atMs) => {
+    const local = localOf(atMs);
+    const [day, time] = local.toISOString().split("T");
+    return day === startDay ? time.slice(0, 5) : `${WEEKDAYS[local.getUTCDay()]} ${time.slice(0, 5)}`;
+  };
 }
 
 function kwh(energyWh: number): string {

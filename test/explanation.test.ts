@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Problem, Session } from "../src/domain/problem.ts";
 import { planSafely, planSite } from "../src/engine.ts";
+import { clockOf } from "../src/explanation.ts";
 import { createGlpk } from "../src/solve/glpk.ts";
 import { createHighs } from "../src/solve/highs.ts";
 import { circuit, evse, problem, START_MS, session, slotsOf, tariff } from "./support/problems.ts";
@@ -48,6 +49,28 @@ describe("a plan in plain words", () => {
     );
     // 15:00 UTC on Monday 23 November is 04:00 on Tuesday; the plan starts at 21:00 on Monday.
     expect(told(one)).toEqual(["Gets all 22.1 kWh from Tue 04:00 to Tue 05:00."]);
+  });
+
+  it("tells times right on the days on which the clocks change", () => {
+    // Berlin leaves summer time at 01:00 UTC on 25 October 2026 and enters it on 28 March 2027.
+    const at = (time: string) => Date.parse(time);
+    const clock = (start: string) =>
+      clockOf({
+        ...site([]),
+        site: { ...site([]).site, timeZone: "Europe/Berlin" },
+        slotStartsMs: [at(start)],
+      });
+    const autumn = clock("2026-10-24T22:00:00Z");
+    expect([autumn(at("2026-10-25T00:30:00Z")), autumn(at("2026-10-25T01:30:00Z"))]).toEqual([
+      "02:30",
+      "02:30",
+    ]);
+    expect(autumn(at("2026-10-25T23:15:00Z"))).toBe("Mon 00:15");
+    const spring = clock("2027-03-27T23:00:00Z");
+    expect([spring(at("2027-03-28T00:59:00Z")), spring(at("2027-03-28T01:00:00Z"))]).toEqual([
+      "01:59",
+      "03:00",
+    ]);
   });
 
   it("reckons what the stay allows and what an hour more would bring", () => {
