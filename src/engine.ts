@@ -182,7 +182,11 @@ function planVehicles(
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
   const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
-  const unmerged = keep(program, isBest ? steady(program, extracted) : safe);
+  const planned = isBest ? steady(program, extracted) : safe;
+  const unmerged = keep(program, planned);
+  // What keeping installed plans costs is part of what the proof leaves open.
+  const lost = unmerged === planned ? 0 : evaluate(program, unmerged) - evaluate(program, planned);
+  if (lost > 0) isProved &&= gapOf(objective + lost, bound) <= MIP_GAP;
   const candidate: Candidate = {
     power: withinPeriods(program, unmerged),
     unmerged,

@@ -1,23 +1,16 @@
 import type { LoadedProgram, Solution } from "../solve/solver.ts";
 import { Decisions, ON, OPEN } from "./decisions.ts";
-import {
-  type Entries,
-  entriesOfSession,
-  isBetween,
-  isWhole,
-  POWER_TOLERANCE,
-  powerOf,
-  type WholePlan,
-} from "./entries.ts";
+import { type Entries, entriesOfSession, isBetween, isWhole, POWER_TOLERANCE, powerOf } from "./entries.ts";
 import type { Part } from "./lp.ts";
 import type { Program } from "./program.ts";
 
 // Rounds in which slots that are off may still start; afterwards they stay off, so that it ends.
 const OPEN_ROUNDS = 12;
 
-// Entries that a dive one by one may decide, and the rise of the objective that it takes for none.
-const MAX_PROBES = 200;
+/** Entries that a dive one by one may decide. */
+export const MAX_PROBES = 200;
 
+// Rise of the objective that a dive one by one takes for none.
 const FREE = 1e-7;
 
 /** How a dive rounds. */
@@ -44,7 +37,7 @@ export function dive(
   relaxed: Solution,
   style: Dive,
   leftMs: () => number,
-): WholePlan | undefined {
+): Solution | undefined {
   const decisions = new Decisions(program, part, entries, loaded);
   let solution = relaxed;
   if (entries.blocks.length > 0) {
@@ -59,7 +52,12 @@ export function dive(
   }
   decisions.undo();
   if (solution.status !== "optimal" || !isWhole(entries, solution.primal)) return undefined;
-  return { primal: solution.primal, objective: solution.objective };
+  return solution;
+}
+
+/** What dives one by one may still do; they count down. */
+export interface Effort {
+  probes: number;
 }
 
 /**
@@ -73,8 +71,9 @@ export function probe(
   loaded: LoadedProgram,
   relaxed: Solution,
   bestObjective: number,
+  effort: Effort,
   leftMs: () => number,
-): WholePlan | undefined {
+): Solution | undefined {
   const decisions = new Decisions(program, part, entries, loaded);
   const solve = () => loaded.solve({ timeLimitMs: leftMs() });
   let solution = relaxed;
@@ -83,7 +82,7 @@ export function probe(
     solution = solve();
   }
   const goesOn = () => solution.status === "optimal" && solution.objective < bestObjective;
-  for (let step = 0; step < MAX_PROBES && goesOn(); step++) {
+  for (; effort.probes > 0 && goesOn(); effort.probes--) {
     const e = fullest(entries, solution.primal);
     if (e < 0) break;
     let on: Solution | undefined;
@@ -107,7 +106,7 @@ export function probe(
   }
   decisions.undo();
   if (!goesOn() || !isWhole(entries, solution.primal)) return undefined;
-  return { primal: solution.primal, objective: solution.objective };
+  return solution;
 }
 
 /** The entry in between that is nearest to its minimum; -1 where none is. */

@@ -1,3 +1,4 @@
+import { energyWh, installedPlan } from "./installed.ts";
 import type { LpBuilder } from "./lp.ts";
 import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
 
@@ -10,7 +11,8 @@ export const FAIRNESS = [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9];
 /**
  * Balances each session's energy: hours x power + unmet - over = need. The need is taken up to
  * what whole steps in full slots deliver, because together with limits in whole steps that makes
- * for optima in whole steps; and it is capped by what the stay allows.
+ * for optima in whole steps; and it is capped by what the stay allows. Where an installed plan meets
+ * the need with less above it, the need is what that delivers.
  */
 export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolean): EnergyColumns[] {
   const { problem, charging, pricing, offsets, hours, maxKw, minKw } = powers;
@@ -28,7 +30,9 @@ export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolea
     }
     const unitWh = charging.ranges[i].stepPowerW * longestHours;
     const units = unitWh > 0 ? Math.ceil(session.energyWh / unitWh - 1e-6) : 0;
-    const energyKwh = Math.min((units * unitWh) / 1000, mostKwh);
+    const own = installedPlan(powers, i, session.energyWh);
+    const ownWh = own === undefined ? Number.POSITIVE_INFINITY : energyWh(powers, own, i);
+    const energyKwh = Math.min((units * unitWh) / 1000, ownWh / 1000, mostKwh);
     const weight = (pricing.unmet * session.priority) / leastPriority;
     const factors = scarce ? FAIRNESS : FAIRNESS.slice(-1);
     const unmet = builder.columnCount;

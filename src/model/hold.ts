@@ -3,15 +3,25 @@ import { installedPlan } from "./installed.ts";
 import type { Part } from "./lp.ts";
 import type { Program } from "./program.ts";
 
-// What holding vehicles may cost of the bound.
-const HOLD_SHARE = 1e-3;
+// What holding vehicles may cost of the bound; the rest of a proof's gap is for the dives.
+const HOLD_SHARE = 6e-4;
+// Solves, and attempts at a plan, in which vehicles that were freed are held again.
+const MAX_RETURNS = 24;
+const MAX_RETRIES = 4;
+
+/** The best plan found with vehicles held, the held optimum where there is none, and whether it is good enough. */
+interface Attempt {
+  isGood: boolean;
+  plan: Solution;
+}
 
 /**
  * Fixes vehicles to their installed plans in a part whose relaxed optimum is known, so that a new
  * need changes few others. All that can be kept are held first; then those are freed whose planning
- * anew would save most at the held program's prices, twice as many each time. Each held optimum that
- * costs next to nothing is handed to `accept` with the part as its columns are fixed then, until it
- * says yes. Leaves the loaded program as it was.
+ * anew would save most at the held program's prices, twice as many each time, until the held optimum
+ * costs next to nothing; then those of them are held again that are not needed for it. What is found is
+ * handed to `attempt` with the part as its columns are fixed then. While no good plan comes of it, as
+ * many again are freed at the prices of the best one. Leaves the loaded program as it was.
  */
 export function holdInstalled(
   program: Program,
@@ -19,31 +29,110 @@ export function holdInstalled(
   loaded: LoadedProgram,
   relaxed: Solution,
   leftMs: () => number,
-  accept: (held: Solution, part: Part) => boolean,
+  attempt: (held: Solution, part: Part) => Attempt,
 ): void {
-  let held = holdingsOf(program, part, relaxed.primal);
-  const { lower, upper } = part.lp;
-  const set = ({ columns, values }: Holding, isHeld: boolean) => {
-    columns.forEach((column, n) => {
-      if (isHeld) loaded.setBounds(column, values[n], values[n]);
-      else loaded.setBounds(column, lower[column], upper[column]);
-    });
+  const holdings = holdingsOf(program, part, relaxed.primal);
+  if (holdings.length === 0) return;
+  const hold = new Hold(part, loaded, holdings);
+  const solve = () => loaded.solve({ timeLimitMs: leftMs() });
+  const free = (count: number, { status, duals }: Solution) => {
+    const { held } = hold;
+    const savings = status === "optimal" ? savingsOf(part, held, duals) : changesOf(held, relaxed.primal);
+    for (const one of sortedBy(held, savings).slice(-count)) hold.release(one);
+    return solve();
   };
-  for (const one of held) set(one, true);
   const most = relaxed.objective + HOLD_SHARE * Math.abs(relaxed.objective);
-  for (let count = 1; held.length > 0 && leftMs() > 0; count *= 2) {
-    const solution = loaded.solve({ timeLimitMs: leftMs() });
-    const isSolved = solution.status === "optimal";
-    if (isSolved && solution.objective <= most && accept(solution, withFixed(part, held))) break;
-    const savings = isSolved ? savingsOf(part, held, solution.duals) : changesOf(held, relaxed.primal);
-    const order = held.map((_, n) => n).sort((a, b) => savings[b] - savings[a] || a - b);
-    const freed = new Set(order.slice(0, count));
-    held.forEach((one, n) => {
-      if (freed.has(n)) set(one, false);
+  const isCheap = ({ status, objective }: Solution) => status === "optimal" && objective <= most;
+  const hasTime = () => leftMs() > 0;
+  let solution = solve();
+  for (let count = 1; !isCheap(solution) && hold.held.length > 0 && hasTime(); count *= 2)
+    solution = free(count, solution);
+  if (isCheap(solution)) {
+    const freed = sortedBy(hold.freed, changesOf(hold.freed, solution.primal));
+    holdAgain(hold, freed, MAX_RETURNS, () => {
+      const again = solve();
+      if (isCheap(again)) solution = again;
+      return isCheap(again);
     });
-    held = held.filter((_, n) => !freed.has(n));
   }
-  for (const one of held) set(one, false);
+  let hasFailed = false;
+  while (isCheap(solution) && hold.held.length > 0 && hasTime()) {
+    const { isGood, plan } = attempt(solution, withFixed(part, hold.held));
+    if (!isGood) {
+      hasFailed = true;
+      solution = free(Math.max(1, hold.freed.length), plan);
+      continue;
+    }
+    // As many again may have been more than it takes.
+    if (hasFailed) {
+      const freed = sortedBy(hold.freed, changesOf(hold.freed, plan.primal));
+      holdAgain(hold, freed, MAX_RETRIES, () => {
+        const again = solve();
+        return isCheap(again) && attempt(again, withFixed(part, hold.held)).isGood;
+      });
+    }
+    break;
+  }
+  for (const one of hold.held) hold.release(one);
+}
+
+/** Holds freed vehicles again, the first ones first and many at once, where `isGood` then. */
+function holdAgain(hold: Hold, freed: readonly Holding[], maxTries: number, isGood: () => boolean): void {
+  let size = Math.ceil(freed.length / 2);
+  for (let at = 0, tries = 0; at < freed.length && tries < maxTries; tries++) {
+    const group = freed.slice(at, at + size);
+    for (const one of group) hold.fix(one);
+    if (isGood()) {
+      at += group.length;
+      continue;
+    }
+    for (const one of group) hold.release(one);
+    if (group.length === 1) at++;
+    size = Math.ceil(group.length / 2);
+  }
+}
+
+/** Which vehicles of a loaded program are held. */
+class Hold {
+  readonly #part: Part;
+  readonly #loaded: LoadedProgram;
+  readonly #held: Set<Holding>;
+  readonly #all: readonly Holding[];
+
+  constructor(part: Part, loaded: LoadedProgram, all: readonly Holding[]) {
+    this.#part = part;
+    this.#loaded = loaded;
+    this.#all = all;
+    this.#held = new Set();
+    for (const one of all) this.fix(one);
+  }
+
+  get held(): Holding[] {
+    return this.#all.filter((one) => this.#held.has(one));
+  }
+
+  get freed(): Holding[] {
+    return this.#all.filter((one) => !this.#held.has(one));
+  }
+
+  fix(one: Holding): void {
+    this.#held.add(one);
+    one.columns.forEach((column, n) => {
+      this.#loaded.setBounds(column, one.values[n], one.values[n]);
+    });
+  }
+
+  release(one: Holding): void {
+    const { lower, upper } = this.#part.lp;
+    this.#held.delete(one);
+    for (const column of one.columns) this.#loaded.setBounds(column, lower[column], upper[column]);
+  }
+}
+
+/** In the order of their numbers, least first; of equals the first. */
+function sortedBy(holdings: readonly Holding[], numbers: readonly number[]): Holding[] {
+  const order = holdings.map((_, n) => n).sort((a, b) => numbers[a] - numbers[b] || a - b);
+  return order.map((n) => holdings[n]);
 }
 
 /** The part with the columns of the holdings fixed. */

@@ -1,7 +1,7 @@
 import type { PowerPlan } from "../domain/plan.ts";
 import { rangeOver } from "../domain/series.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
-import type { Program } from "./program.ts";
+import type { Powers, Program } from "./program.ts";
 
 /**
  * What a change must save to be sent, as a share of the objective: as much again as the proof of an
@@ -13,8 +13,11 @@ export const WORTH_A_CHANGE = 2e-3;
  * A session's installed plan, W, in the plan's slots; undefined where it can't be told exactly in
  * whole steps, or delivers less than what is planned, as far as that is needed.
  */
-export function installedPlan(program: Program, i: number, plannedWh: number): Float64Array | undefined {
-  const { problem, charging } = program;
+export function installedPlan(
+  { problem, charging }: Pick<Powers, "problem" | "charging">,
+  i: number,
+  plannedWh: number,
+): Float64Array | undefined {
   const { installed, arrivalMs, departureMs, uninterruptible, energyWh: neededWh } = problem.sessions[i];
   if (installed === undefined || uninterruptible) return undefined;
   const { first, end, hours } = charging.stays[i];
@@ -40,15 +43,15 @@ export function installedPlan(program: Program, i: number, plannedWh: number): F
 
 /** Whether a plan has a session at exactly what is installed. */
 export function isInstalled(program: Program, plan: PowerPlan, i: number): boolean {
-  const own = installedPlan(program, i, energyWh(program, plan, i));
+  const own = installedPlan(program, i, energyWh(program, plan[i], i));
   const { first, end } = program.charging.stays[i];
   if (own === undefined) return false;
   for (let k = first; k < end; k++) if (Math.abs(own[k] - plan[i][k]) > 1e-3) return false;
   return true;
 }
 
-/** Energy that a plan lets a session have, Wh. */
-export function energyWh({ charging }: Program, plan: PowerPlan, i: number): number {
+/** Energy that a session draws at `powerW`, Wh. */
+export function energyWh({ charging }: Pick<Powers, "charging">, powerW: Float64Array, i: number): number {
   const { first, hours } = charging.stays[i];
-  return hours.reduce((wh, h, n) => wh + h * plan[i][first + n], 0);
+  return hours.reduce((wh, h, n) => wh + h * powerW[first + n], 0);
 }

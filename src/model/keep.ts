@@ -14,7 +14,7 @@ const MAX_SINGLE_TRIES = 200;
  * one that changes nothing is the best.
  */
 export function keep(program: Program, plan: PowerPlan): PowerPlan {
-  const installed = plan.map((_, i) => installedPlan(program, i, energyWh(program, plan, i)));
+  const installed = plan.map((powerW, i) => installedPlan(program, i, energyWh(program, powerW, i)));
   if (installed.every((own) => own === undefined)) return plan;
   const worth = evaluate(program, plan);
   const most = worth + WORTH_A_CHANGE * Math.abs(worth);

@@ -1,5 +1,5 @@
 import type { LoadedProgram, Solution, Solver } from "../solve/solver.ts";
-import { DIVES, dive, probe } from "./dive.ts";
+import { DIVES, dive, MAX_PROBES, probe } from "./dive.ts";
 import { type Entries, entriesOf, isWhole, type WholePlan } from "./entries.ts";
 import { holdInstalled } from "./hold.ts";
 import { WORTH_A_CHANGE } from "./installed.ts";
@@ -9,6 +9,9 @@ import type { Program } from "./program.ts";
 
 /** A plan counts as proved best when it is within this share of the bound. */
 export const MIP_GAP = 1e-3;
+
+// Columns times entries decided one by one while vehicles are held: solving takes longer with more columns.
+const PROBED_COLUMNS = 2e6;
 
 /** A part's plan with every power 0 or at least the minimum, and the proved lower bound of its objective. */
 export interface Refined extends WholePlan {
@@ -33,13 +36,14 @@ export function refine(
 ): Refined | undefined {
   const entries = entriesOf(program, part);
   const bound = relaxed.objective;
-  const steady = fewestChanges(program, part, entries, loaded, relaxed, leftMs);
+  // Half of the time is for the plan that is best whatever is installed.
+  const laterMs = leftMs() / 2;
+  const steady = fewestChanges(program, part, entries, loaded, relaxed, () => leftMs() - laterMs);
   if (steady !== undefined && gapOf(steady.objective, bound) <= MIP_GAP) return { ...steady, bound };
   const best = cheapest(program, part, entries, integerSolver, loaded, relaxed, leftMs);
   if (best === undefined || steady === undefined) return best ?? (steady && { ...steady, bound });
-  // Worth as much as the best, as far as a plan has to be: what that proves holds for it too.
   const isAsGood = steady.objective <= best.objective + MIP_GAP * Math.abs(best.bound);
-  return isAsGood ? { ...best, primal: steady.primal } : best;
+  return isAsGood ? { ...steady, bound: best.bound } : best;
 }
 
 /** A plan that keeps as many installed plans as it can; undefined where none is near the bound. */
@@ -53,19 +57,22 @@ function fewestChanges(
 ): WholePlan | undefined {
   let found: WholePlan | undefined;
   const bound = relaxed.objective;
+  const effort = { probes: Math.ceil(PROBED_COLUMNS / part.lp.columnCount) };
   holdInstalled(program, part, loaded, relaxed, leftMs, (held, within) => {
-    const isGood = (plan: WholePlan | undefined): boolean => {
-      const gap = plan === undefined ? Number.POSITIVE_INFINITY : gapOf(plan.objective, bound);
+    let best: Solution | undefined;
+    const isGood = (plan: Solution | undefined): boolean => {
+      if (plan !== undefined && (best === undefined || plan.objective < best.objective)) best = plan;
+      const gap = best === undefined ? Number.POSITIVE_INFINITY : gapOf(best.objective, bound);
       // What keeps more comes first: of those that are not proved as good, the first is kept.
-      if (gap <= MIP_GAP || (gap <= WORTH_A_CHANGE && found === undefined)) found = plan;
+      if (gap <= MIP_GAP || (gap <= WORTH_A_CHANGE && found === undefined)) found = best;
       return gap <= MIP_GAP;
     };
-    if (isWhole(entries, held.primal)) return isGood(held);
-    const most = bound + WORTH_A_CHANGE * Math.abs(bound);
-    return (
-      DIVES.some((style) => isGood(dive(program, within, entries, loaded, held, style, leftMs))) ||
-      isGood(probe(program, within, entries, loaded, held, most, leftMs))
-    );
+    const most = bound + (found === undefined ? WORTH_A_CHANGE : MIP_GAP) * Math.abs(bound);
+    const isDone = isWhole(entries, held.primal)
+      ? isGood(held)
+      : DIVES.some((style) => isGood(dive(program, within, entries, loaded, held, style, leftMs))) ||
+        isGood(probe(program, within, entries, loaded, held, most, effort, leftMs));
+    return { isGood: isDone, plan: best ?? held };
   });
   return found;
 }
@@ -95,7 +102,8 @@ function cheapest(
     if (isGood(dive(program, part, entries, loaded, relaxed, style, leftMs)) || leftMs() <= 0) return best;
   }
   if (best === undefined) return undefined;
-  if (isGood(probe(program, part, entries, loaded, relaxed, best.objective, leftMs))) return best;
+  const effort = { probes: MAX_PROBES };
+  if (isGood(probe(program, part, entries, loaded, relaxed, best.objective, effort, leftMs))) return best;
   // A part's gap counts in the whole plan's: leave some for the others.
   return search(part, entries, integerSolver, best, 0.9 * MIP_GAP, leftMs);
 }

@@ -3,7 +3,7 @@ import { type Charging, chargingOf } from "../../src/domain/charging.ts";
 import { greedy } from "../../src/domain/greedy.ts";
 import type { PowerPlan } from "../../src/domain/plan.ts";
 import type { Problem } from "../../src/domain/problem.ts";
-import type { Solvers } from "../../src/engine.ts";
+import { planSite, type Solvers } from "../../src/engine.ts";
 import { evaluate } from "../../src/model/evaluate.ts";
 import { formulate } from "../../src/model/formulate.ts";
 import type { Part } from "../../src/model/lp.ts";
@@ -11,7 +11,7 @@ import { type Program, powerKw } from "../../src/model/program.ts";
 import { gapOf, refine } from "../../src/model/refine.ts";
 import type { Solution, Solver } from "../../src/solve/solver.ts";
 import { provenOptimum, relaxedOptimum } from "../support/oracle.ts";
-import { randomProblem } from "../support/problems.ts";
+import { randomProblem, series } from "../support/problems.ts";
 import { testSolvers } from "../support/solvers.ts";
 
 const SITES = 240;
@@ -114,6 +114,32 @@ describe(`0 or at least the minimum on ${MIP_SITES} random sites of up to 20 veh
       );
     }
     expect(proven).toBeGreaterThan(0.8 * MIP_SITES);
+  });
+});
+
+describe("installed plans on 60 random sites where a vehicle has just come", () => {
+  it("are kept at a price that is told", { timeout: 300_000 }, () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const one = withoutInstalled(randomProblem(seed, { vehicles: [3, 12], hours: 8, slotMs: 1_800_000 }));
+      const before = planSite({ ...one, sessions: one.sessions.slice(1) }, solvers, () => 60_000).plan;
+      const startMs = one.slotStartsMs[1] - 1_800_000;
+      const sessions = one.sessions.map((s, i) => {
+        if (i === 0) return s;
+        const powerW = series(startMs, 1_800_000, [...before.sessionPlans[i - 1].powerW]);
+        return { ...s, installed: { powerW, chargingProfileId: 1 } };
+      });
+      const program = formulate({ ...one, sessions }, chargingOf(one), true);
+      const loaded = solvers.highs.load(program.lp);
+      const relaxed = loaded.solve({ timeLimitMs: 60_000 });
+      const refined = refine(program, whole(program), solvers.highs, loaded, relaxed, () => 60_000);
+      loaded.dispose();
+      expect(refined, `seed ${seed}`).toBeDefined();
+      if (refined === undefined) continue;
+      const worth = program.lp.cost.reduce((sum, cost, j) => sum + cost * refined.primal[j], 0);
+      const tolerance = 1e-6 * Math.max(1, Math.abs(worth));
+      expect(Math.abs(worth - refined.objective), `seed ${seed}`).toBeLessThanOrEqual(tolerance);
+      expect(refined.bound, `seed ${seed}`).toBeLessThanOrEqual(worth + tolerance);
+    }
   });
 });
 

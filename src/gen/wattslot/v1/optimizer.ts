@@ -198,7 +198,10 @@ export const PlanStatus = {
    * to the periods that they take; SolveReport.gap tells what is left after that.
    */
   OPTIMAL: 1,
-  /** FEASIBLE - Keeps every limit and is not proved best: the time or the effort for one request ran out. */
+  /**
+   * FEASIBLE - Keeps every limit and is not proved best: the time or the effort for one request ran out, or
+   * installed plans are kept that cost a little more; SolveReport.gap tells how much.
+   */
   FEASIBLE: 2,
   /** FALLBACK - The safe plan made without a solver. */
   FALLBACK: 3,
