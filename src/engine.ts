@@ -173,7 +173,8 @@ function planVehicles(
   }
   if (battery !== undefined) {
     bound = battery.bound;
-    isProved = gapOf(objective, bound) <= MIP_GAP;
+    // A piece without a solution is missing from the objective: nothing is proved then.
+    isProved = solved === parts.length && gapOf(objective, bound) <= MIP_GAP;
   }
   if (found === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
   const solveMs = startedMs - leftMs();
