@@ -1,5 +1,6 @@
 import { type Charging, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
+import { drawnByMs, energyByWh, energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
 import { type Measures, measure } from "./domain/measure.ts";
@@ -102,11 +103,17 @@ export function answer(
     const outcome = {
       plannedEnergyWh: session.energyWh - shortfallWh,
       shortfallWh,
-      shortfallCauses: shortfallCauses(problem, i, charging.ranges[i].maxPowerW, {
-        sentWh: shortfallWh,
-        plannedWh: session.energyWh - deliveredWh(charging, candidate.unmerged, i),
-        relaxedWh: candidate.relaxedShortWh?.[i],
-      }),
+      shortfallCauses: shortfallCauses(
+        problem,
+        i,
+        charging.ranges[i].maxPowerW,
+        mostEnergyWh(problem, charging, i),
+        {
+          sentWh: shortfallWh,
+          plannedWh: session.energyWh - energyWh(problem, charging, i, candidate.unmerged[i]),
+          relaxedWh: candidate.relaxedShortWh?.[i],
+        },
+      ),
       completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
       energyCost: measures.energyCosts[i],
     };
@@ -181,39 +188,19 @@ function sum(values: Iterable<number>): number {
   return total;
 }
 
-function deliveredWh(charging: Charging, plan: PowerPlan, i: number): number {
-  const { first, hours } = charging.stays[i];
-  return hours.reduce((energyWh, h, n) => energyWh + plan[i][first + n] * h, 0);
-}
-
 /** What a session's minimum lacks when it should be there, Wh. */
 function missingByMinimumWh(problem: Problem, charging: Charging, plan: PowerPlan, i: number): number {
-  const { minimum, arrivalMs } = problem.sessions[i];
+  const { minimum } = problem.sessions[i];
   if (minimum === undefined) return 0;
-  const { first, hours } = charging.stays[i];
-  const missingWh = hours.reduce((wh, h, n) => {
-    const fromMs = Math.max(problem.slotStartsMs[first + n], arrivalMs);
-    return wh - plan[i][first + n] * Math.min(h, Math.max(0, (minimum.byMs - fromMs) / HOUR_MS));
-  }, minimum.energyWh);
+  const missingWh = minimum.energyWh - energyByWh(problem, charging, i, plan[i], minimum.byMs);
   return missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
 }
 
 /** When a session's need is met, to the second; undefined where nothing is needed. */
 function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: number): number | undefined {
-  const { energyWh, arrivalMs } = problem.sessions[i];
-  const { first, end, hours } = charging.stays[i];
-  let missingWh = energyWh - SHORTFALL_DUST_WH;
-  if (energyWh <= 0) return undefined;
-  for (let k = first; k < end; k++) {
-    const slotWh = plan[i][k] * hours[k - first];
-    if (slotWh >= missingWh && slotWh > 0) {
-      const fromMs = Math.max(arrivalMs, problem.slotStartsMs[k]);
-      const share = Math.max(0, missingWh) / slotWh;
-      return fromMs + Math.ceil((share * hours[k - first] * 3_600_000) / 1000) * 1000;
-    }
-    missingWh -= slotWh;
-  }
-  return undefined;
+  const needWh = problem.sessions[i].energyWh;
+  if (needWh <= 0) return undefined;
+  return drawnByMs(problem, charging, i, plan[i], needWh - SHORTFALL_DUST_WH);
 }
 
 /**

@@ -3,6 +3,7 @@ import { answer, type Candidate, toldOfBattery } from "./answer.ts";
 import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
+import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
@@ -345,11 +346,11 @@ function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
 
 /** Whether the safe plan leaves a vehicle short that its stay would not. */
 function isScarce(problem: Problem, charging: Charging, safe: PowerPlan): boolean {
-  return problem.sessions.some(({ energyWh }, i) => {
-    const { first, hours } = charging.stays[i];
-    const most = hours.reduce((wh, h) => wh + h * charging.ranges[i].maxPowerW, 0);
-    const given = hours.reduce((wh, h, n) => wh + h * safe[i][first + n], 0);
-    return given < Math.min(energyWh, most) - 1;
+  return problem.sessions.some((session, i) => {
+    // The program knows a charge curve from inside only: it may leave the vehicle short.
+    if (taperOf(session) !== undefined) return true;
+    const most = mostEnergyWh(problem, charging, i);
+    return energyWh(problem, charging, i, safe[i]) < Math.min(session.energyWh, most) - 1;
   });
 }
 

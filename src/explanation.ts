@@ -1,8 +1,10 @@
 import { IANAZone } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
+import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
 import type { Problem } from "./domain/problem.ts";
 import type { Room } from "./domain/room.ts";
+import { storedAfter } from "./domain/taper.ts";
 
 // Stretches of time and circuits that a sentence names; more only tire the reader.
 const MOST_STRETCHES = 3;
@@ -95,6 +97,10 @@ function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outc
       `${kw(maxPowerW)}, ${whose}, for all of its ${duration(hours)} is ${kwh(maxPowerW * hours)}.`,
     );
   }
+  if (has("CHARGE_CURVE")) {
+    const most = kwh(mostEnergyWh(problem, charging, i));
+    sentences.push(`Its battery takes less power as it fills: ${most} is the most that its stay allows.`);
+  }
   const full = has("CIRCUIT_LIMIT") || has("MINIMUM_CURRENT") ? fullCircuits(told, i) : [];
   if (has("CIRCUIT_LIMIT")) {
     for (const { name, when, gainWh } of full) {
@@ -127,21 +133,29 @@ function fullCircuits(told: Told, i: number): { name: string; when: string; gain
     for (const c of binding.length > 0 ? binding : full) slotsOf.set(c, [...(slotsOf.get(c) ?? []), k]);
   }
   const hoursOf = (slots: readonly number[]) => slots.reduce((sum, k) => sum + hours[k - first], 0);
+  const gainOf = (slots: readonly number[]) => {
+    const raisedW = power[i].slice();
+    for (const k of slots) raisedW[k] += Math.min(1000, maxPowerW - power[i][k]);
+    return energyWh(problem, charging, i, raisedW) - energyWh(problem, charging, i, power[i]);
+  };
   const ranked = [...slotsOf].sort((a, b) => hoursOf(b[1]) - hoursOf(a[1]) || a[0] - b[0]);
   return ranked.slice(0, MOST_CIRCUITS).map(([c, slots]) => ({
     name: circuits[c].circuitId,
     when: stretches(told, i, slots),
-    gainWh: slots.reduce((wh, k) => wh + hours[k - first] * Math.min(1000, maxPowerW - power[i][k]), 0),
+    gainWh: gainOf(slots),
   }));
 }
 
 /** What the hour after its departure would bring a session, with the room that the plan leaves then. */
-function moreStay({ problem, charging, room }: Told, i: number, shortfallWh: number): string {
+function moreStay({ problem, charging, power, room }: Told, i: number, shortfallWh: number): string {
   const { departureMs } = problem.sessions[i];
   const { minPowerW, maxPowerW, stepPowerW } = charging.ranges[i];
   const starts = problem.slotStartsMs;
   const planEndMs = starts[starts.length - 1];
   if (maxPowerW === 0) return "";
+  const battery = taperOf(problem.sessions[i]);
+  const leavesWith = (battery?.efficiency ?? 1) * energyWh(problem, charging, i, power[i]);
+  let stored = (battery?.storedWh ?? 0) + leavesWith;
   let gainWh = 0;
   for (let atMs = departureMs; atMs < departureMs + HOUR_MS; ) {
     const k = slotAt(starts, atMs);
@@ -150,7 +164,13 @@ function moreStay({ problem, charging, room }: Told, i: number, shortfallWh: num
     const fitsW = isPlanned
       ? Math.min(maxPowerW, Math.floor(room.fits(i, k) / stepPowerW) * stepPowerW)
       : maxPowerW;
-    if (fitsW >= minPowerW) gainWh += (fitsW * (untilMs - atMs)) / HOUR_MS;
+    const hours = (untilMs - atMs) / HOUR_MS;
+    if (fitsW >= minPowerW && battery === undefined) gainWh += fitsW * hours;
+    else if (fitsW >= minPowerW && battery !== undefined) {
+      const after = storedAfter(battery, stored, fitsW, hours);
+      gainWh += (after - stored) / battery.efficiency;
+      stored = after;
+    }
     atMs = untilMs;
   }
   if (gainWh <= 0) return "One more hour of stay would bring nothing: there is no room then either.";

@@ -1,9 +1,11 @@
 import type { Charging } from "./charging.ts";
 import { HOUR_MS } from "./charging.ts";
+import { taperOf } from "./delivery.ts";
 import type { PowerPlan } from "./plan.ts";
 import type { Problem } from "./problem.ts";
 import { Room } from "./room.ts";
 import { valueAt } from "./series.ts";
+import { storedAfter } from "./taper.ts";
 
 // Far over what adding doubles can be off by: a minimum that fits exactly does not fail by an ulp.
 const TOLERANCE_W = 1e-6;
@@ -28,17 +30,40 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
   const room = new Room(problem, charging);
   const plan = stays.map(() => new Float64Array(problem.slotStartsMs.length - 1));
   const missingWh = problem.sessions.map((session) => session.energyWh);
+  // What a battery with a charge curve draws of a slot's limit is known once the slots before it are.
+  const batteries = problem.sessions.map(taperOf);
+  const storedWh = batteries.map((battery) => battery?.storedWh ?? 0);
 
   const give = (i: number, k: number, powerW: number) => {
     room.take(i, k, powerW);
     plan[i][k] += powerW;
-    missingWh[i] -= powerW * stays[i].hours[k - stays[i].first];
+    if (batteries[i] === undefined) missingWh[i] -= powerW * stays[i].hours[k - stays[i].first];
+  };
+  /** Lets session i draw what it was given in slot k, slots in their order. */
+  const draw = (i: number, k: number) => {
+    const battery = batteries[i];
+    if (battery === undefined) return;
+    const after = storedAfter(battery, storedWh[i], plan[i][k], stays[i].hours[k - stays[i].first]);
+    missingWh[i] -= (after - storedWh[i]) / battery.efficiency;
+    storedWh[i] = after;
   };
   /** Most that i may have in slot k in all: fits, is a whole step, and is not more than it needs. */
   const target = (i: number, k: number): number => {
     const { minPowerW, maxPowerW, stepPowerW } = ranges[i];
     const hours = stays[i].hours[k - stays[i].first];
     const had = plan[i][k];
+    const battery = batteries[i];
+    if (battery !== undefined) {
+      const drawnWh = (limitW: number) =>
+        (storedAfter(battery, storedWh[i], limitW, hours) - storedWh[i]) / battery.efficiency;
+      const steps = leastSteps(
+        Math.max(1, Math.ceil(Math.max(minPowerW, had) / stepPowerW - 1e-9)),
+        Math.floor((Math.min(maxPowerW, had + room.fits(i, k)) + TOLERANCE_W) / stepPowerW),
+        (count) => drawnWh(count * stepPowerW),
+        missingWh[i],
+      );
+      return Math.max(had, steps * stepPowerW);
+    }
     const neededW = Math.ceil((missingWh[i] / hours + had) / stepPowerW - 1e-6) * stepPowerW;
     const most = Math.min(maxPowerW, had + room.fits(i, k), Math.max(neededW, minPowerW));
     const whole = wholeSteps(most, stepPowerW);
@@ -58,7 +83,10 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
   );
   for (const i of blocks) {
     const { start, end } = bestBlock(problem, charging, room, i, missingWh[i]);
-    for (let k = start; k < end && missingWh[i] > DUST_WH; k++) give(i, k, target(i, k) - plan[i][k]);
+    for (let k = start; k < end && missingWh[i] > DUST_WH; k++) {
+      give(i, k, target(i, k) - plan[i][k]);
+      draw(i, k);
+    }
   }
   // What decides who is first in a slot: the slack left there, or the arrival.
   const urgency = new Float64Array(plan.length);
@@ -82,8 +110,29 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
       }
     }
     for (const i of waiting) give(i, k, target(i, k) - plan[i][k]);
+    for (const i of present[k]) if (!isBlock[i]) draw(i, k);
   }
   return plan;
+}
+
+/** The fewest steps from `fewest` to `most` that draw what is wanted, or as much as `most` would; 0 where that is nothing. */
+function leastSteps(
+  fewest: number,
+  most: number,
+  drawnWh: (steps: number) => number,
+  wantedWh: number,
+): number {
+  if (most < fewest) return 0;
+  const enoughWh = Math.min(wantedWh, drawnWh(most)) - DUST_WH;
+  if (enoughWh <= 0) return 0;
+  let low = fewest;
+  let high = most;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (drawnWh(middle) >= enoughWh) high = middle;
+    else low = middle + 1;
+  }
+  return high;
 }
 
 function wholeSteps(powerW: number, stepPowerW: number): number {
@@ -133,13 +182,21 @@ function bestBlock(
   let best = { start: first, end: first, energyWh: 0 };
   if (needWh <= 0) return best;
   const mustGoOn = isCharging(problem, i);
+  const battery = taperOf(problem.sessions[i]);
   for (let start = first; start < end; start++) {
     let energyWh = 0;
+    let stored = battery?.storedWh ?? 0;
     let k = start;
     for (; k < end && energyWh < needWh; k++) {
       const powerW = wholeSteps(Math.min(maxPowerW, room.fits(i, k)), stepPowerW);
       if (powerW < minPowerW || powerW === 0) break;
-      energyWh += powerW * hours[k - first];
+      if (battery === undefined) energyWh += powerW * hours[k - first];
+      else {
+        const after = storedAfter(battery, stored, powerW, hours[k - first]);
+        if (after - stored < DUST_WH) break;
+        energyWh += (after - stored) / battery.efficiency;
+        stored = after;
+      }
     }
     if (Math.min(energyWh, needWh) > best.energyWh + 1e-6)
       best = { start, end: k, energyWh: Math.min(energyWh, needWh) };

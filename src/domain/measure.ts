@@ -1,5 +1,6 @@
 import type { Charging } from "./charging.ts";
 import { HOUR_MS, slotAt } from "./charging.ts";
+import { slotEnergiesWh } from "./delivery.ts";
 import { slotBaseLoad } from "./load.ts";
 import type { PowerPlan } from "./plan.ts";
 import type { Problem } from "./problem.ts";
@@ -8,7 +9,7 @@ import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
 
 /** What a plan delivers and costs. */
 export interface Measures {
-  /** Each session's energy as its profile allows it, Wh; may pass the need by part of a slot. */
+  /** Each session's energy as its profile and its charge curve allow it, Wh; may pass the need by part of a slot. */
   allowedWh: Float64Array;
   energyCosts: Float64Array;
   /** Sum of the vehicles in each slot, W. */
@@ -33,9 +34,10 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   const chargingPowerW = new Float64Array(slotCount);
   const drawnWh = charging.stays.map(({ hours }) => new Float64Array(hours.length));
   plan.forEach((powerW, i) => {
-    const { first, end, hours } = charging.stays[i];
+    const { first, end } = charging.stays[i];
+    const energiesWh = slotEnergiesWh(problem, charging, i, powerW);
     for (let k = first; k < end; k++) {
-      const slotWh = powerW[k] * hours[k - first];
+      const slotWh = energiesWh[k - first];
       // A vehicle that has what it needs draws no more, whatever it is still allowed.
       drawnWh[i][k - first] = Math.min(slotWh, Math.max(0, problem.sessions[i].energyWh - allowedWh[i]));
       allowedWh[i] += slotWh;

@@ -12,7 +12,8 @@ export type ShortfallCause =
   | "CIRCUIT_LIMIT"
   | "MINIMUM_CURRENT"
   | "OUT_OF_TIME"
-  | "PROFILE_RESOLUTION";
+  | "PROFILE_RESOLUTION"
+  | "CHARGE_CURVE";
 
 export type Change = "NEW" | "CHANGED" | "UNCHANGED";
 

@@ -1,6 +1,7 @@
 import { chargingRange } from "../domain/charging.ts";
-import type { Evse, OcppVersion, Session } from "../domain/problem.ts";
+import type { Evse, OcppVersion, Session, VehicleBattery } from "../domain/problem.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
+import { readChargeCurve, readStateOfCharge } from "./battery.ts";
 import { readDepartureChances, readMinimum } from "./checkpoints.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
 import { evseKey, type ReadSite } from "./site.ts";
@@ -15,7 +16,6 @@ const TRANSACTION_ID_LENGTH = 36;
 const POWER_W = { min: 0, max: LARGEST.powerW };
 const CURRENT_A = { min: 0, max: LARGEST.currentA };
 const ENERGY_WH = { min: 0, max: LARGEST.energyWh };
-const PERCENT = { min: 0, max: 100 };
 
 /**
  * Reads the sessions. Departures are as given or assumed: they may lie after the plan's end, and
@@ -40,6 +40,7 @@ export function readSessions(
     return readSession(findings, field, session, {
       index: evse ?? 0,
       evse: evse === undefined ? undefined : where?.site.evses[evse],
+      site: evse === undefined ? undefined : where?.site,
       efficiency: evse === undefined ? 1 : (where?.efficiencies[evse] ?? 1),
       ...time,
     });
@@ -97,6 +98,7 @@ function whyUnchargeable(
 interface SessionContext {
   index: number;
   evse: Evse | undefined;
+  site: ReadSite["site"] | undefined;
   efficiency: number;
   planStartMs: number;
   defaultStayMs: number | undefined;
@@ -124,7 +126,6 @@ function readSession(
   context: SessionContext,
 ): Session {
   const { evse, planStartMs } = context;
-  findings.unsupported(`${field}.charge_curve`, session.chargeCurve.length > 0);
   findings.unsupported(`${field}.discharge`, session.discharge !== undefined);
 
   const stay = readStay(findings, field, session, context);
@@ -138,9 +139,9 @@ function readSession(
       "the vehicle is here but its transaction is not known: it is sent a TxDefaultProfile",
     );
   }
-  const energyWh = readNeed(findings, field, session.need, context.efficiency);
+  const { energyWh, battery } = readNeed(findings, field, session.need, context.efficiency);
   const { departureMs } = stay;
-  return {
+  const read: Session = {
     sessionId: session.sessionId,
     evse: context.index,
     transactionId,
@@ -149,7 +150,7 @@ function readSession(
     ...readVehicle(findings, field, session, evse),
     priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
     uninterruptible: session.uninterruptible,
-    battery: undefined,
+    battery,
     minimum: readMinimum(
       findings,
       `${field}.minimum`,
@@ -167,6 +168,9 @@ function readSession(
     discharge: undefined,
     installed: undefined,
   };
+  const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;
+  const chargeCurve = readChargeCurve(findings, field, session, battery?.capacityWh, fullPowerW);
+  return { ...read, battery: battery && { ...battery, chargeCurve } };
 }
 
 /** Whole seconds inside the stay as given; what lies before the plan is left out. */
@@ -224,33 +228,19 @@ function readTransactionId(
   }
 }
 
-/** Energy still to be delivered at the meter, Wh. */
-function readNeed(findings: Findings, field: string, need: wire.Session["need"], efficiency: number): number {
-  if (need === undefined) {
-    findings.wrong(`${field}.need`, "energy_wh or state_of_charge is required");
-    return Number.NaN;
-  }
-  if (need.$case === "energyWh") return findings.number(`${field}.energy_wh`, need.value, ENERGY_WH);
-  const at = `${field}.state_of_charge`;
-  const { socPercent, targetSocPercent, batteryCapacityWh } = need.value;
-  const soc = findings.number(`${at}.soc_percent`, socPercent, PERCENT);
-  const target = findings.number(`${at}.target_soc_percent`, targetSocPercent ?? 100, PERCENT);
-  const capacityWh = findings.number(`${at}.battery_capacity_wh`, batteryCapacityWh, {
-    above: 0,
-    max: LARGEST.energyWh,
-  });
-  if (target < soc) {
-    findings.notice(
-      "TARGET_BELOW_STATE_OF_CHARGE",
-      `${at}.target_soc_percent`,
-      "the vehicle already has more than its target: nothing is planned for it",
-    );
-  }
-  const energyWh = ((Math.max(0, target - soc) / 100) * capacityWh) / efficiency;
-  if (energyWh > LARGEST.energyWh) {
-    findings.wrong(at, `comes to ${energyWh} Wh at the meter, at most ${LARGEST.energyWh}`);
-  }
-  return energyWh;
+/** Energy still to be delivered at the meter, Wh, and the battery where its state is known. */
+function readNeed(
+  findings: Findings,
+  field: string,
+  need: wire.Session["need"],
+  efficiency: number,
+): { energyWh: number; battery: VehicleBattery | undefined } {
+  if (need?.$case === "stateOfCharge")
+    return readStateOfCharge(findings, `${field}.state_of_charge`, need.value, efficiency);
+  if (need === undefined) findings.wrong(`${field}.need`, "energy_wh or state_of_charge is required");
+  const energyWh =
+    need === undefined ? Number.NaN : findings.number(`${field}.energy_wh`, need.value, ENERGY_WH);
+  return { energyWh, battery: undefined };
 }
 
 type Vehicle = Pick<Session, "maxCurrentA" | "minCurrentA" | "maxPowerW" | "phaseCount">;

@@ -1,7 +1,8 @@
 import { HOUR_MS } from "../domain/charging.ts";
+import { energyByWh } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
+import { addDrawnEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 // A minimum weighs more than any requested energy that could take its room: a kWh on one phase may
 // stand against three of a vehicle on three, and fairness doubles a penalty.
@@ -21,7 +22,7 @@ interface Checkpoint {
  * early as far as the odds are worth it, and no further.
  */
 function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[] {
-  const { problem, pricing } = powers;
+  const { problem, charging, pricing } = powers;
   const { minimum, departureChances, priority } = problem.sessions[i];
   const checkpoints: Checkpoint[] = [];
   if (minimum !== undefined && minimum.energyWh > 0) {
@@ -35,12 +36,12 @@ function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[]
     before = probability;
     if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh, weight });
   }
+  const { first, end } = charging.stays[i];
+  const fullW = new Float64Array(end);
+  for (let k = first; k < end; k++) fullW[k] = 1000 * powers.maxKw[powers.offsets[i] + k - first];
   // Nothing costs what no plan could deliver by then.
   return checkpoints.flatMap((checkpoint) => {
-    const mostKwh = hoursBefore(powers, i, checkpoint.atMs).reduce(
-      (kwh, hours, n) => kwh + hours * powers.maxKw[powers.offsets[i] + n],
-      0,
-    );
+    const mostKwh = energyByWh(problem, charging, i, fullW, checkpoint.atMs) / 1000;
     const energyKwh = Math.min(checkpoint.energyKwh, mostKwh, needKwh);
     return energyKwh > 0 ? [{ ...checkpoint, energyKwh }] : [];
   });
@@ -66,7 +67,7 @@ export function addCheckpointRows(
     for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
       const missing = builder.addColumn(weight, 0, energyKwh);
       hoursBefore(powers, i, atMs).forEach((hours, n) => {
-        if (hours > 0) addPowerEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (hours > 0) addDrawnEntry(powers, builder, powers.offsets[i] + n, hours);
       });
       builder.addEntry(missing, 1);
       builder.endRow(energyKwh, Number.POSITIVE_INFINITY);
@@ -76,12 +77,9 @@ export function addCheckpointRows(
 
 /** What a session's checkpoints cost at a plan. */
 export function checkpointTerm(powers: Powers, plan: PowerPlan, i: number, needKwh: number): number {
-  const { first } = powers.charging.stays[i];
+  const { problem, charging } = powers;
   return checkpointsOf(powers, i, needKwh).reduce((cost, { atMs, energyKwh, weight }) => {
-    const givenKwh = hoursBefore(powers, i, atMs).reduce(
-      (kwh, hours, n) => kwh + (hours * plan[i][first + n]) / 1000,
-      0,
-    );
+    const givenKwh = energyByWh(problem, charging, i, plan[i], atMs) / 1000;
     return cost + weight * Math.max(0, energyKwh - givenKwh);
   }, 0);
 }

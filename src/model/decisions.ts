@@ -1,3 +1,4 @@
+import { taperOf } from "../domain/delivery.ts";
 import type { LoadedProgram } from "../solve/solver.ts";
 import { type Entries, type EntryRows, rowsOf } from "./entries.ts";
 import type { Lp, Part } from "./lp.ts";
@@ -31,7 +32,9 @@ export class Decisions {
       const ofRow = lp.values.subarray(lp.starts[row], lp.starts[row + 1]);
       return lp.rowLower[row] === Number.NEGATIVE_INFINITY && ofRow.every((value) => value > 0);
     });
-    this.#energyLeft = Float64Array.from(program.energy, ({ energyKwh, over }) => {
+    this.#energyLeft = Float64Array.from(program.energy, ({ energyKwh, over }, i) => {
+      // It may draw less than the minimum that it is told.
+      if (taperOf(program.problem.sessions[i]) !== undefined) return Number.POSITIVE_INFINITY;
       return energyKwh + (over < 0 ? 0 : program.lp.upper[over]);
     });
     for (let e = 0; e < entries.count; e++) {

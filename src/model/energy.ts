@@ -1,6 +1,7 @@
-import { energyWh, installedPlan } from "./installed.ts";
+import { energyWh, mostEnergyWh, taperOf } from "../domain/delivery.ts";
+import { installedPlan } from "./installed.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
+import { addDrawnEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 /**
  * Marginal penalties of the shares of a need that stay unmet, first tenth to last: convex, so
@@ -30,16 +31,19 @@ export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolea
     }
     const unitWh = charging.ranges[i].stepPowerW * longestHours;
     const units = unitWh > 0 ? Math.ceil(session.energyWh / unitWh - 1e-6) : 0;
+    const hasTaper = taperOf(session) !== undefined;
+    if (hasTaper) mostKwh = Math.min(mostKwh, mostEnergyWh(problem, charging, i) / 1000);
     const own = installedPlan(powers, i, session.energyWh);
-    const ownWh = own === undefined ? Number.POSITIVE_INFINITY : energyWh(powers, own, i);
+    const ownWh = own === undefined ? Number.POSITIVE_INFINITY : energyWh(problem, charging, i, own);
     const energyKwh = Math.min((units * unitWh) / 1000, ownWh / 1000, mostKwh);
     const weight = (pricing.unmet * session.priority) / leastPriority;
     const factors = scarce ? FAIRNESS : FAIRNESS.slice(-1);
     const unmet = builder.columnCount;
     for (const factor of factors) builder.addColumn(weight * factor, 0, energyKwh / factors.length);
-    const overKwh = Math.max(floorKwh, session.energyWh > 0 ? minimumKwh : 0);
+    // With a charge curve it has columns of its own for what the vehicle does not draw.
+    const overKwh = hasTaper ? 0 : Math.max(floorKwh, session.energyWh > 0 ? minimumKwh : 0);
     const over = overKwh > 0 ? builder.addColumn(pricing.over, 0, overKwh) : -1;
-    for (let n = offsets[i]; n < offsets[i + 1]; n++) addPowerEntry(powers, builder, n, hours[n]);
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) addDrawnEntry(powers, builder, n, hours[n]);
     for (let s = 0; s < factors.length; s++) builder.addEntry(unmet + s, 1);
     if (over >= 0) builder.addEntry(over, -1);
     builder.endRow(energyKwh, energyKwh);

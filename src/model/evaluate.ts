@@ -1,11 +1,12 @@
 import { HOUR_MS } from "../domain/charging.ts";
+import { slotEnergiesWh, taperOf } from "../domain/delivery.ts";
 import { forPresence } from "../domain/measure.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { forSurplus, importBaseOf } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { checkpointTerm, hasCheckpoints } from "./checkpoints.ts";
 import { FAIRNESS } from "./energy.ts";
-import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
+import { horizonHours, PEAK_PER_HOUR, UNDRAWN } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
 import { takenOf } from "./surplus.ts";
 
@@ -27,12 +28,16 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
   const { first, end, hours } = charging.stays[i];
   const { priority } = problem.sessions[i];
   const floorKw = charging.ranges[i].floorPowerW / 1000;
+  const hasTaper = taperOf(problem.sessions[i]) !== undefined;
+  const drawnWh = slotEnergiesWh(problem, charging, i, plan[i]);
   let cost = 0;
   let energyKwh = 0;
   for (let k = first; k < end; k++) {
     const kw = plan[i][k] / 1000;
-    energyKwh += kw * hours[k - first];
-    cost += kw * hours[k - first] * pricing.slotCost(i, k);
+    const leftKwh = hasTaper ? energy[i].energyKwh - energyKwh : Number.POSITIVE_INFINITY;
+    const drawnKwh = Math.min(drawnWh[k - first] / 1000, leftKwh);
+    energyKwh += drawnKwh;
+    cost += drawnKwh * pricing.slotCost(i, k) + (kw * hours[k - first] - drawnKwh) * UNDRAWN;
     const before = installedKw(problem, i, k);
     // What is installed below the least that the charger can be told is as good as nothing.
     const keptKw = before !== undefined && before > floorKw ? before : 0;

@@ -1,4 +1,5 @@
 import { chargingRange, HOUR_MS } from "../domain/charging.ts";
+import { energyWh } from "../domain/delivery.ts";
 import type { PowerPlan, ShortfallCause } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { TIE_BREAKS } from "./pricing.ts";
@@ -36,12 +37,14 @@ export interface Shortfalls {
 
 /**
  * Why a session ends short, the causes that cost energy in the order of the stages: what the
- * stay physically allows, the circuits, the minimum current, time, the profile's resolution.
+ * stay and the battery physically allow, which is mostWh, the circuits, the minimum current, time, the
+ * profile's resolution.
  */
 export function shortfallCauses(
   problem: Problem,
   i: number,
   maxPowerW: number,
+  mostWh: number,
   short: Shortfalls,
 ): ShortfallCause[] {
   if (short.sentWh <= SHORTFALL_DUST_WH) return [];
@@ -49,9 +52,10 @@ export function shortfallCauses(
   const starts = problem.slotStartsMs;
   const stayHours = (session.departureMs - Math.max(session.arrivalMs, starts[0])) / HOUR_MS;
   const causes: ShortfallCause[] = [];
-  const physicalWh = Math.max(0, session.energyWh - maxPowerW * stayHours);
+  const atFullPowerWh = Math.max(0, session.energyWh - maxPowerW * stayHours);
+  const physicalWh = Math.max(0, session.energyWh - mostWh);
   if (maxPowerW === 0) causes.push("MINIMUM_CURRENT");
-  else if (physicalWh > SHORTFALL_DUST_WH) {
+  else if (atFullPowerWh > SHORTFALL_DUST_WH) {
     const unbound = {
       ...session,
       maxPowerW: Number.POSITIVE_INFINITY,
@@ -60,7 +64,9 @@ export function shortfallCauses(
     const evsePowerW = chargingRange(problem.site, unbound).maxPowerW;
     causes.push("STAY_TOO_SHORT", maxPowerW < evsePowerW * 0.99 ? "VEHICLE_LIMIT" : "EVSE_LIMIT");
   }
-  const relaxedWh = short.relaxedWh ?? short.plannedWh;
+  if (physicalWh - atFullPowerWh > SHORTFALL_DUST_WH) causes.push("CHARGE_CURVE");
+  // The relaxed plan knows a charge curve from inside only: the finished one can take more.
+  const relaxedWh = Math.min(short.relaxedWh ?? short.plannedWh, short.plannedWh);
   if (relaxedWh - physicalWh > SHORTFALL_DUST_WH && maxPowerW > 0) causes.push("CIRCUIT_LIMIT");
   if (short.relaxedWh === undefined) causes.push("OUT_OF_TIME");
   else if (short.plannedWh - short.relaxedWh > SHORTFALL_DUST_WH) causes.push("MINIMUM_CURRENT");
@@ -71,11 +77,9 @@ export function shortfallCauses(
 
 /** Energy of each session that a plan leaves undelivered, Wh. */
 export function undeliveredWh(program: Program, plan: PowerPlan): Float64Array {
-  return Float64Array.from(plan, (powerW, i) => {
-    const { first, hours } = program.charging.stays[i];
-    return hours.reduce(
-      (missing, h, n) => missing - powerW[first + n] * h,
-      program.problem.sessions[i].energyWh,
-    );
-  });
+  const { problem, charging } = program;
+  return Float64Array.from(
+    plan,
+    (powerW, i) => problem.sessions[i].energyWh - energyWh(problem, charging, i, powerW),
+  );
 }

@@ -1,3 +1,4 @@
+import { energyWh as drawnEnergyWh, taperOf } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
@@ -34,6 +35,10 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
     if (isInstalled(program, plan, i)) return;
     const slots = Array.from(stay.hours, (_, n) => ({ from: stay.first + n, to: stay.first + n + 1 }));
     for (const mayPass of [false, true]) {
+      if (taperOf(problem.sessions[i]) !== undefined) {
+        fill(program, plan, room, peak, i, slots, mayPass);
+        continue;
+      }
       raise(program, plan, room, peak, i, slots, mayPass);
       if (!problem.sessions[i].uninterruptible) start(program, plan, room, peak, i, mayPass);
     }
@@ -60,6 +65,10 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
       const last = runs[runs.length - 1];
       if (last !== undefined && plan[i][k] === plan[i][k - 1]) last.to = k + 1;
       else runs.push({ from: k, to: k + 1 });
+    }
+    if (taperOf(problem.sessions[i]) !== undefined) {
+      for (const mayPass of [false, true]) fill(program, plan, room, peak, i, runs, mayPass);
+      return;
     }
     for (const mayPass of [false, true]) raise(program, plan, room, peak, i, runs, mayPass);
     if (missing(program, plan, i) > SHORTFALL_DUST_WH) takeOneRun(program, plan, room, peak, i);
@@ -211,6 +220,50 @@ function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: num
   }
 }
 
+/**
+ * Raises the limits of a session with a charge curve, cheapest first, wherever that lets it draw more
+ * over its stay: a limit above what the curve takes at a slot's end is of use before it. Takes the
+ * least limit that does, and turns slots on unless the vehicle must not be paused.
+ */
+function fill(
+  program: Program,
+  plan: PowerPlan,
+  room: Room,
+  peak: Peak,
+  i: number,
+  runs: Run[],
+  mayPass: boolean,
+): void {
+  const { problem, charging } = program;
+  const { minPowerW, maxPowerW, stepPowerW } = charging.ranges[i];
+  const drawnWith = ({ from, to }: Run, limitW: number) =>
+    drawnEnergyWh(problem, charging, i, plan[i].slice().fill(limitW, from, to));
+  for (const run of byCost(program, peak, i, runs, stepPowerW)) {
+    const missingWh = missing(program, plan, i);
+    if (missingWh <= SHORTFALL_DUST_WH) return;
+    const beforeW = plan[i][run.from];
+    if (beforeW === 0 && problem.sessions[i].uninterruptible) continue;
+    let spareW = maxPowerW - beforeW;
+    for (let k = run.from; k < run.to; k++) spareW = Math.min(spareW, room.fits(i, k));
+    if (!mayPass) spareW = Math.min(spareW, peak.fits(i, run));
+    const fewest = Math.max(1, beforeW === 0 ? Math.ceil(minPowerW / stepPowerW - 1e-9) : 1);
+    let steps = Math.floor(spareW / stepPowerW + 1e-9);
+    if (steps < fewest) continue;
+    const drawnWh = drawnWith(run, beforeW);
+    const gainWh = Math.min(missingWh, drawnWith(run, beforeW + steps * stepPowerW) - drawnWh);
+    if (gainWh <= SHORTFALL_DUST_WH) continue;
+    for (let low = fewest; low < steps; ) {
+      const middle = (low + steps) >> 1;
+      if (drawnWith(run, beforeW + middle * stepPowerW) - drawnWh >= gainWh - SHORTFALL_DUST_WH / 10)
+        steps = middle;
+      else low = middle + 1;
+    }
+    const addedW = steps * stepPowerW;
+    if (mayPass && !peak.isWorth(i, run, addedW, gainWh)) continue;
+    give(plan, room, peak, i, run, addedW);
+  }
+}
+
 function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, addedW: number): void {
   peak.add(i, run, addedW);
   for (let k = run.from; k < run.to; k++) {
@@ -221,8 +274,8 @@ function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, adde
 
 /** Energy, Wh, that a plan leaves open of a session's need as the program has it. */
 function missing(program: Program, plan: PowerPlan, i: number): number {
-  const { first, hours } = program.charging.stays[i];
-  return hours.reduce((wh, h, n) => wh - h * plan[i][first + n], program.energy[i].energyKwh * 1000);
+  const { problem, charging, energy } = program;
+  return energy[i].energyKwh * 1000 - drawnEnergyWh(problem, charging, i, plan[i]);
 }
 
 /** Sorts runs by what a kWh costs in them, the rise of the peak by a power more included. */

@@ -1,13 +1,15 @@
 import type { Charging } from "../domain/charging.ts";
+import { taperOf } from "../domain/delivery.ts";
 import type { Problem } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
 import { slotImportBase } from "../domain/surplus.ts";
+import { addBatteryRows } from "./battery.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
 import { addEnergyRows } from "./energy.ts";
 import { LpBuilder } from "./lp.ts";
-import { pricingOf } from "./pricing.ts";
+import { pricingOf, UNDRAWN } from "./pricing.ts";
 import { installedKw, type Powers, type Program } from "./program.ts";
 import { addSurplus } from "./surplus.ts";
 
@@ -21,12 +23,13 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   const powers = powersOf(problem, charging, builder);
   const energy = addEnergyRows(powers, builder, scarce);
   addCheckpointRows(powers, builder, energy);
+  addBatteryRows(powers, builder, energy);
   const room = new Room(problem, charging);
   const circuitRows = addCircuitRows(powers, builder, room);
   const surplus = addSurplus(powers, builder);
   const demand = addDemandCharge(powers, builder, surplus);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
-  const isInner = room.phasorLines.size > 0;
+  const isInner = room.phasorLines.size > 0 || problem.sessions.some((session) => taperOf(session));
   return { ...powers, lp: builder.build(), scarce, energy, circuitRows, isInner, surplus, demand, flat };
 }
 
@@ -46,6 +49,7 @@ export function powersOf(problem: Problem, charging: Charging, builder: LpBuilde
     offsets,
     columns: new Int32Array(count),
     extras: new Int32Array(count).fill(-1),
+    undrawn: new Int32Array(count).fill(-1),
     minKw: new Float64Array(count),
     maxKw: new Float64Array(count),
     hours: new Float64Array(count),
@@ -63,6 +67,7 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
   const floorKw = floorPowerW / 1000;
   // Within a block a vehicle must draw something, whatever its charger's minimum.
   const minKw = Math.max(minPowerW, uninterruptible ? stepPowerW : 0) / 1000;
+  const hasTaper = taperOf(problem.sessions[i]) !== undefined;
   for (let k = first; k < end; k++) {
     const n = powers.offsets[i] + k - first;
     powers.hours[n] = hours[k - first];
@@ -70,16 +75,19 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
     powers.maxKw[n] = maxKw;
     const cost = pricing.slotCost(i, k) * hours[k - first];
     const before = installedKw(problem, i, k);
-    if (before === undefined) {
-      powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
-      continue;
-    }
     const changeCost = cost + pricing.change * hours[k - first];
-    if (before >= maxKw) powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
+    if (before === undefined || before >= maxKw) powers.columns[n] = builder.addColumn(cost, floorKw, maxKw);
     else if (before <= floorKw) powers.columns[n] = builder.addColumn(changeCost, floorKw, maxKw);
     else {
       powers.columns[n] = builder.addColumn(cost, floorKw, before);
       powers.extras[n] = builder.addColumn(changeCost, 0, maxKw - before);
     }
+    // Its charge curve can be below the minimum: it then draws less than the least limit.
+    if (hasTaper && minKw > 0)
+      powers.undrawn[n] = builder.addColumn(
+        (UNDRAWN - pricing.slotCost(i, k)) * hours[k - first],
+        0,
+        powers.minKw[n],
+      );
   }
 }

@@ -1,3 +1,4 @@
+import { taperOf } from "../domain/delivery.ts";
 import type { LoadedProgram, Solution } from "../solve/solver.ts";
 import { installedPlan } from "./installed.ts";
 import type { Part } from "./lp.ts";
@@ -161,7 +162,9 @@ function holdingsOf(program: Program, part: Part, primal: Float64Array): Holding
   part.columns.forEach((column, j) => {
     local.set(column, j);
   });
-  return program.problem.sessions.flatMap((_, i) => {
+  return program.problem.sessions.flatMap((session, i) => {
+    // What it was told can be above what its charge curve takes: as a power drawn it is none.
+    if (taperOf(session) !== undefined) return [];
     const first = local.get(program.columns[program.offsets[i]]);
     if (program.offsets[i] === program.offsets[i + 1] || first === undefined) return [];
     const { unmet, segments, over, energyKwh } = program.energy[i];

@@ -1,3 +1,4 @@
+import { energyWh } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { rangeOver } from "../domain/series.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
@@ -20,10 +21,9 @@ export function installedPlan(
 ): Float64Array | undefined {
   const { installed, arrivalMs, departureMs, uninterruptible, energyWh: neededWh } = problem.sessions[i];
   if (installed === undefined || uninterruptible) return undefined;
-  const { first, end, hours } = charging.stays[i];
+  const { first, end } = charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
   const own = new Float64Array(problem.slotStartsMs.length - 1);
-  let installedWh = 0;
   for (let k = first; k < end; k++) {
     const fromMs = Math.max(problem.slotStartsMs[k], arrivalMs);
     const { min, max } = rangeOver(
@@ -36,22 +36,17 @@ export function installedPlan(
     const isUsable = powerW === floorPowerW || (powerW >= minPowerW && powerW <= maxPowerW);
     if (min !== max || Math.abs(powerW - max) > 1e-3 || !isUsable) return undefined;
     own[k] = powerW;
-    installedWh += powerW * hours[k - first];
   }
+  const installedWh = energyWh(problem, charging, i, own);
   return installedWh >= Math.min(plannedWh, neededWh) - SHORTFALL_DUST_WH ? own : undefined;
 }
 
 /** Whether a plan has a session at exactly what is installed. */
 export function isInstalled(program: Program, plan: PowerPlan, i: number): boolean {
-  const own = installedPlan(program, i, energyWh(program, plan[i], i));
+  const plannedWh = energyWh(program.problem, program.charging, i, plan[i]);
+  const own = installedPlan(program, i, plannedWh);
   const { first, end } = program.charging.stays[i];
   if (own === undefined) return false;
   for (let k = first; k < end; k++) if (Math.abs(own[k] - plan[i][k]) > 1e-3) return false;
   return true;
-}
-
-/** Energy that a session draws at `powerW`, Wh. */
-export function energyWh({ charging }: Pick<Powers, "charging">, powerW: Float64Array, i: number): number {
-  const { first, hours } = charging.stays[i];
-  return hours.reduce((wh, h, n) => wh + h * powerW[first + n], 0);
 }

@@ -1,7 +1,8 @@
+import { energyWh } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { evaluate } from "./evaluate.ts";
-import { energyWh, installedPlan, WORTH_A_CHANGE } from "./installed.ts";
+import { installedPlan, WORTH_A_CHANGE } from "./installed.ts";
 import type { Program } from "./program.ts";
 
 const ROOM_TOLERANCE_W = 1e-6;
@@ -14,7 +15,10 @@ const MAX_SINGLE_TRIES = 200;
  * one that changes nothing is the best.
  */
 export function keep(program: Program, plan: PowerPlan): PowerPlan {
-  const installed = plan.map((powerW, i) => installedPlan(program, i, energyWh(program, powerW, i)));
+  const { problem, charging } = program;
+  const installed = plan.map((powerW, i) =>
+    installedPlan(program, i, energyWh(problem, charging, i, powerW)),
+  );
   if (installed.every((own) => own === undefined)) return plan;
   const worth = evaluate(program, plan);
   const most = worth + WORTH_A_CHANGE * Math.abs(worth);

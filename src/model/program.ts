@@ -23,6 +23,8 @@ export interface Powers {
   columns: Int32Array;
   /** -1 where there is no second column. */
   extras: Int32Array;
+  /** Columns of power that a limit allows and the battery does not take; -1 where there is none. */
+  undrawn: Int32Array;
   /** Bounds of the power when it is not 0, kW. */
   minKw: Float64Array;
   maxKw: Float64Array;
@@ -98,4 +100,10 @@ export function powerKw(powers: Powers, primal: Float64Array, n: number): number
 export function addPowerEntry(powers: Powers, builder: LpBuilder, n: number, factor: number): void {
   builder.addEntry(powers.columns[n], factor);
   if (powers.extras[n] >= 0) builder.addEntry(powers.extras[n], factor);
+}
+
+/** Adds what the vehicle draws of entry n's power, times a factor, to the row being built. */
+export function addDrawnEntry(powers: Powers, builder: LpBuilder, n: number, factor: number): void {
+  addPowerEntry(powers, builder, n, factor);
+  if (powers.undrawn[n] >= 0) builder.addEntry(powers.undrawn[n], -factor);
 }

@@ -1,3 +1,4 @@
+import { taperOf } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { hasCheckpoints } from "./checkpoints.ts";
@@ -34,7 +35,7 @@ class Work {
   readonly #program: Program;
   readonly #room: Room;
   readonly #peak: Peak;
-  /** Vehicles that must not be paused, that need energy by a time, or keep what is installed stay as they are. */
+  /** Vehicles that must not be paused, for which it matters when they charge, or that keep what is installed stay as they are. */
   readonly #isFixed: boolean[];
   #triesLeft = MAX_TRIES;
 
@@ -45,6 +46,7 @@ class Work {
       (_, i) =>
         program.problem.sessions[i].uninterruptible ||
         hasCheckpoints(program, i) ||
+        taperOf(program.problem.sessions[i]) !== undefined ||
         isInstalled(program, plan, i),
     );
     this.#room = new Room(program.problem, program.charging);

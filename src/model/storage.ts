@@ -7,6 +7,7 @@ import { exportPrices, slotPv } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { voltagesOf } from "../domain/wiring.ts";
 import type { LoadedProgram, Solver } from "../solve/solver.ts";
+import { addBatteryRows } from "./battery.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addEnergyRows } from "./energy.ts";
@@ -77,6 +78,7 @@ export function scheduleBattery(
   const powers = powersOf(problem, charging, builder);
   const energy = addEnergyRows(powers, builder, scarce);
   addCheckpointRows(powers, builder, energy);
+  addBatteryRows(powers, builder, energy);
   const room = new Room(problem, charging);
   addCircuitRows(powers, builder, room);
   const slots = slotsOf(powers);

@@ -1,8 +1,9 @@
 import { HOUR_MS } from "../domain/charging.ts";
+import { slotEnergiesWh } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { slotLoad, surplusOf } from "../domain/surplus.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addPowerEntry, type Powers, type SurplusColumns } from "./program.ts";
+import { addDrawnEntry, type Powers, type SurplusColumns } from "./program.ts";
 
 /**
  * Production above the base load: what vehicles take of it costs what its export would have paid
@@ -22,7 +23,7 @@ export function addSurplus(powers: Powers, builder: LpBuilder): SurplusColumns |
     columns[k] = builder.addColumn(-pricing.ownSaving(k) * hours, 0, surplusW[k] / 1000);
     for (const i of sessions) {
       const n = powers.offsets[i] + k - charging.stays[i].first;
-      addPowerEntry(powers, builder, n, -powers.hours[n] / hours);
+      addDrawnEntry(powers, builder, n, -powers.hours[n] / hours);
     }
     builder.addEntry(columns[k], 1);
     builder.endRow(Number.NEGATIVE_INFINITY, 0);
@@ -37,10 +38,7 @@ export function takenOf(
 ): Float64Array | undefined {
   const { problem, charging, surplus } = powers;
   if (surplus === undefined) return undefined;
-  const loadW = slotLoad(
-    problem,
-    charging.present,
-    (i, k) => plan[i][k] * charging.stays[i].hours[k - charging.stays[i].first],
-  );
+  const drawnWh = plan.map((powerW, i) => slotEnergiesWh(problem, charging, i, powerW));
+  const loadW = slotLoad(problem, charging.present, (i, k) => drawnWh[i][k - charging.stays[i].first]);
   return surplus.surplusW.map((w, k) => Math.min(w, loadW[k]));
 }

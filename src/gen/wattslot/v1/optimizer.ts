@@ -279,6 +279,8 @@ export const ShortfallCause = {
   OUT_OF_TIME: 6,
   /** PROFILE_RESOLUTION - The charger's limit step or number of periods is too coarse. */
   PROFILE_RESOLUTION: 7,
+  /** CHARGE_CURVE - The battery takes less power as it fills, and the stay is too short for that. */
+  CHARGE_CURVE: 8,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -293,6 +295,7 @@ export namespace ShortfallCause {
   export type MINIMUM_CURRENT = typeof ShortfallCause.MINIMUM_CURRENT;
   export type OUT_OF_TIME = typeof ShortfallCause.OUT_OF_TIME;
   export type PROFILE_RESOLUTION = typeof ShortfallCause.PROFILE_RESOLUTION;
+  export type CHARGE_CURVE = typeof ShortfallCause.CHARGE_CURVE;
   export type UNRECOGNIZED = typeof ShortfallCause.UNRECOGNIZED;
 }
 
@@ -618,7 +621,12 @@ export interface Session {
    * EVSE has are cut with a notice. Default: as many as the EVSE has. Between two lines: 1.
    */
   phases: number;
-  /** Highest power by state of charge (taper). Needs state_of_charge. Not supported yet. */
+  /**
+   * Highest power that the vehicle takes at the EVSE by state of charge (taper): straight between the
+   * points, level before the first and after the last. Needs state_of_charge. At most 101 points, states
+   * of charge rising. What is promised is what the vehicle can draw of its limits along the curve.
+   * Default: from bulk_soc_percent, else no taper.
+   */
   chargeCurve: ChargeCurvePoint[];
   /** Weight when energy is scarce, 0.1 to 10. Default 1; a vehicle of weight 2 counts as two. */
   priority?:
@@ -636,13 +644,24 @@ export interface StateOfChargeNeed {
   socPercent: number;
   /**
    * State of charge wanted, 0 to 100; below soc_percent the need is 0 and the answer carries a
-   * notice. Default 100.
+   * notice; above full_soc_percent that holds, with a notice. Default: full_soc_percent.
    */
   targetSocPercent?:
     | number
     | undefined;
   /** Usable capacity, above 0. Required. */
   batteryCapacityWh: number;
+  /**
+   * Where bulk charging ends (bulkSoC in OCPP), 0 to 100 and below full_soc_percent. Without charge_curve
+   * the vehicle then counts as taking its full power, the lower of max_power_w and the EVSE's, up to here
+   * and less and less from here on, in a straight line to 3 % of it at full_soc_percent. Default: not
+   * known, no taper.
+   */
+  bulkSocPercent?:
+    | number
+    | undefined;
+  /** Where the vehicle counts as full (fullSoC in OCPP), above 0 and at most 100. Default 100. */
+  fullSocPercent?: number | undefined;
 }
 
 /** One point of the distribution of the departure. */
@@ -667,7 +686,7 @@ export interface MinimumEnergy {
 export interface ChargeCurvePoint {
   /** State of charge, 0 to 100, rising from point to point. */
   socPercent: number;
-  /** Highest power that the vehicle takes there. */
+  /** Highest power that the vehicle takes there, at the EVSE. */
   maxPowerW: number;
 }
 
@@ -2378,7 +2397,13 @@ export const Session: MessageFns<Session> = {
 };
 
 function createBaseStateOfChargeNeed(): StateOfChargeNeed {
-  return { socPercent: 0, targetSocPercent: undefined, batteryCapacityWh: 0 };
+  return {
+    socPercent: 0,
+    targetSocPercent: undefined,
+    batteryCapacityWh: 0,
+    bulkSocPercent: undefined,
+    fullSocPercent: undefined,
+  };
 }
 
 export const StateOfChargeNeed: MessageFns<StateOfChargeNeed> = {
@@ -2391,6 +2416,12 @@ export const StateOfChargeNeed: MessageFns<StateOfChargeNeed> = {
     }
     if (message.batteryCapacityWh !== 0) {
       writer.uint32(25).double(message.batteryCapacityWh);
+    }
+    if (message.bulkSocPercent !== undefined) {
+      writer.uint32(33).double(message.bulkSocPercent);
+    }
+    if (message.fullSocPercent !== undefined) {
+      writer.uint32(41).double(message.fullSocPercent);
     }
     return writer;
   },
@@ -2432,6 +2463,22 @@ export const StateOfChargeNeed: MessageFns<StateOfChargeNeed> = {
             message.batteryCapacityWh = reader.double();
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.bulkSocPercent = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.fullSocPercent = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2452,6 +2499,8 @@ export const StateOfChargeNeed: MessageFns<StateOfChargeNeed> = {
     message.socPercent = object.socPercent ?? 0;
     message.targetSocPercent = object.targetSocPercent ?? undefined;
     message.batteryCapacityWh = object.batteryCapacityWh ?? 0;
+    message.bulkSocPercent = object.bulkSocPercent ?? undefined;
+    message.fullSocPercent = object.fullSocPercent ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,100 @@
+import { type Charging, HOUR_MS } from "./charging.ts";
+import type { Problem, Session, VehicleBattery } from "./problem.ts";
+import { storedAfter } from "./taper.ts";
+
+// Halvings of a slot that bring a time below a millisecond.
+const HALVINGS = 32;
+
+/** The battery of a vehicle that takes less as it fills; undefined where no charge curve is known. */
+export function taperOf({ battery }: Session): VehicleBattery | undefined {
+  return battery !== undefined && battery.chargeCurve.length > 0 ? battery : undefined;
+}
+
+/**
+ * Energy at the meter, Wh, that a session draws in each slot of its stay under the limits of a plan: all
+ * that they allow, but no more than its charge curve. May pass the need.
+ */
+export function slotEnergiesWh(
+  problem: Problem,
+  charging: Charging,
+  i: number,
+  powerW: Float64Array,
+): Float64Array {
+  const { first, hours } = charging.stays[i];
+  const battery = taperOf(problem.sessions[i]);
+  if (battery === undefined) return hours.map((h, n) => powerW[first + n] * h);
+  let stored = battery.storedWh;
+  return hours.map((h, n) => {
+    const before = stored;
+    stored = storedAfter(battery, stored, powerW[first + n], h);
+    return (stored - before) / battery.efficiency;
+  });
+}
+
+/** Energy, Wh, that a session draws over its stay under the limits of a plan; may pass the need. */
+export function energyWh(problem: Problem, charging: Charging, i: number, powerW: Float64Array): number {
+  return slotEnergiesWh(problem, charging, i, powerW).reduce((sum, wh) => sum + wh, 0);
+}
+
+/** Energy, Wh, that a session draws until a time under the limits of a plan. */
+export function energyByWh(
+  problem: Problem,
+  charging: Charging,
+  i: number,
+  powerW: Float64Array,
+  atMs: number,
+): number {
+  const { first, hours } = charging.stays[i];
+  const battery = taperOf(problem.sessions[i]);
+  let drawnWh = 0;
+  let stored = battery?.storedWh ?? 0;
+  for (let n = 0; n < hours.length; n++) {
+    const fromMs = Math.max(problem.slotStartsMs[first + n], problem.sessions[i].arrivalMs);
+    const before = Math.min(hours[n], Math.max(0, (atMs - fromMs) / HOUR_MS));
+    if (battery === undefined) drawnWh += powerW[first + n] * before;
+    else stored = storedAfter(battery, stored, powerW[first + n], before);
+  }
+  return battery === undefined ? drawnWh : (stored - battery.storedWh) / battery.efficiency;
+}
+
+/** The most that a session can draw over its stay, whatever the circuits leave it, Wh. */
+export function mostEnergyWh(problem: Problem, charging: Charging, i: number): number {
+  const fullW = new Float64Array(problem.slotStartsMs.length - 1).fill(charging.ranges[i].maxPowerW);
+  return energyWh(problem, charging, i, fullW);
+}
+
+/** When a session has drawn so much, epoch ms rounded up to the second; undefined where it never has. */
+export function drawnByMs(
+  problem: Problem,
+  charging: Charging,
+  i: number,
+  powerW: Float64Array,
+  wantedWh: number,
+): number | undefined {
+  const { arrivalMs } = problem.sessions[i];
+  const { first, hours } = charging.stays[i];
+  const battery = taperOf(problem.sessions[i]);
+  const energies = slotEnergiesWh(problem, charging, i, powerW);
+  let drawnWh = 0;
+  for (let n = 0; n < hours.length; n++) {
+    if (drawnWh + energies[n] >= wantedWh && energies[n] > 0) {
+      const missingWh = Math.max(0, wantedWh - drawnWh);
+      const fromMs = Math.max(arrivalMs, problem.slotStartsMs[first + n]);
+      let share = missingWh / energies[n];
+      if (battery !== undefined) {
+        const before = battery.storedWh + drawnWh * battery.efficiency;
+        let low = 0;
+        share = 1;
+        for (let halving = 0; halving < HALVINGS; halving++) {
+          const middle = (low + share) / 2;
+          const stored = storedAfter(battery, before, powerW[first + n], middle * hours[n]);
+          if (stored - before >= missingWh * battery.efficiency) share = middle;
+          else low = middle;
+        }
+      }
+      return fromMs + Math.ceil((share * hours[n] * HOUR_MS) / 1000) * 1000;
+    }
+    drawnWh += energies[n];
+  }
+  return undefined;
+}
