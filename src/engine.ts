@@ -3,7 +3,7 @@ import { answer, type Candidate, toldOfBattery } from "./answer.ts";
 import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
-import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
+import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
@@ -347,8 +347,6 @@ function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
 /** Whether the safe plan leaves a vehicle short that its stay would not. */
 function isScarce(problem: Problem, charging: Charging, safe: PowerPlan): boolean {
   return problem.sessions.some((session, i) => {
-    // The program knows a charge curve from inside only: it may leave the vehicle short.
-    if (taperOf(session) !== undefined) return true;
     const most = mostEnergyWh(problem, charging, i);
     return energyWh(problem, charging, i, safe[i]) < Math.min(session.energyWh, most) - 1;
   });

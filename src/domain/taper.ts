@@ -1,5 +1,8 @@
 import type { VehicleBattery } from "./problem.ts";
 
+// Powers that differ by no more than what doubles lose.
+const SAME_SHARE = 1e-9;
+
 /** Most power at the EVSE, W, that a battery takes with so much stored: none once it is full. */
 export function acceptedW(battery: VehicleBattery, storedWh: number): number {
   if (storedWh >= battery.capacityWh) return 0;
@@ -24,9 +27,11 @@ export function storedAfter(
   while (left > 0 && limitW > 0 && stored < capacityWh) {
     const { fromWh, fromW, toWh, slope } = pieceAt(battery, stored);
     const powerW = fromW + slope * (stored - fromWh);
-    // Where on this piece the curve and the limit meet.
-    const meetWh = slope === 0 ? Number.NaN : fromWh + (limitW - fromW) / slope;
-    const isLimited = powerW > limitW || (powerW === limitW && slope >= 0);
+    const aboveW = powerW - limitW;
+    // Where curve and limit meet, the lower of them from there on counts.
+    const isMeeting = Math.abs(aboveW) <= SAME_SHARE * limitW;
+    const isLimited = isMeeting ? slope >= 0 : aboveW > 0;
+    const meetWh = isMeeting || slope === 0 ? Number.NaN : stored - aboveW / slope;
     const endWh = meetWh > stored ? Math.min(toWh, meetWh) : toWh;
     const atW = isLimited ? limitW : powerW;
     if (atW <= 0) return stored;

@@ -8,6 +8,9 @@ import { addDrawnEntry, type EnergyColumns, type Powers } from "./program.ts";
 // stand against three of a vehicle on three, and fairness doubles a penalty.
 const MINIMUM_WEIGHT = 8;
 
+// Less than this is nothing missing.
+const DUST_KWH = 1e-6;
+
 /** Energy that a session should have by a time; what is missing costs `weight` a kWh. */
 interface Checkpoint {
   atMs: number;
@@ -81,6 +84,16 @@ export function checkpointTerm(powers: Powers, plan: PowerPlan, i: number, needK
   return checkpointsOf(powers, i, needKwh).reduce((cost, { atMs, energyKwh, weight }) => {
     const givenKwh = energyByWh(problem, charging, i, plan[i], atMs) / 1000;
     return cost + weight * Math.max(0, energyKwh - givenKwh);
+  }, 0);
+}
+
+/** What a kWh in slot k saves at the checkpoints that a plan misses, in the program's unit. */
+export function worthOfEarly(powers: Powers, plan: PowerPlan, i: number, k: number, needKwh: number): number {
+  const { problem, charging } = powers;
+  const n = k - charging.stays[i].first;
+  return checkpointsOf(powers, i, needKwh).reduce((worth, { atMs, energyKwh, weight }) => {
+    if (energyByWh(problem, charging, i, plan[i], atMs) / 1000 >= energyKwh - DUST_KWH) return worth;
+    return worth + (weight * hoursBefore(powers, i, atMs)[n]) / charging.stays[i].hours[n];
   }, 0);
 }
 

@@ -1,6 +1,7 @@
-import { energyWh as drawnEnergyWh, taperOf } from "../domain/delivery.ts";
+import { energyWh as drawnEnergyWh, energyByWh, taperOf } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
+import { hasCheckpoints, worthOfEarly } from "./checkpoints.ts";
 import { SHORTFALL_DUST_WH } from "./explain.ts";
 import { isInstalled } from "./installed.ts";
 import { Peak, type Run } from "./peak.ts";
@@ -169,7 +170,7 @@ function raise(
   let missingWh = missing(program, plan, i);
   for (let goesOn = true; goesOn && missingWh > 0; ) {
     goesOn = false;
-    const on = byCost(program, peak, i, runs.filter(isOn), stepPowerW);
+    const on = byCost(program, plan, peak, i, runs.filter(isOn), stepPowerW);
     for (const run of on) {
       let spareW = maxPowerW - plan[i][run.from];
       let runHours = 0;
@@ -206,7 +207,7 @@ function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: num
   if (missingWh <= SHORTFALL_DUST_WH || maxPowerW === 0) return;
   const off: Run[] = [];
   for (let k = first; k < end; k++) if (plan[i][k] === 0) off.push({ from: k, to: k + 1 });
-  for (const run of byCost(program, peak, i, off, Math.max(minPowerW, stepPowerW))) {
+  for (const run of byCost(program, plan, peak, i, off, Math.max(minPowerW, stepPowerW))) {
     const k = run.from;
     const wantedW = Math.ceil(missingWh / hours[k - first] / stepPowerW - 1e-6) * stepPowerW;
     const spareW = Math.floor(Math.min(maxPowerW, room.fits(i, k)) / stepPowerW + 1e-9) * stepPowerW;
@@ -222,7 +223,7 @@ function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: num
 
 /**
  * Raises the limits of a session with a charge curve, cheapest first, wherever that lets it draw more
- * over its stay: a limit above what the curve takes at a slot's end is of use before it. Takes the
+ * by its minimum's time, and then over its stay: a limit above what the curve takes at a slot's end is of use before it. Takes the
  * least limit that does, and turns slots on unless the vehicle must not be paused.
  */
 function fill(
@@ -234,28 +235,52 @@ function fill(
   runs: Run[],
   mayPass: boolean,
 ): void {
-  const { problem, charging } = program;
-  const { minPowerW, maxPowerW, stepPowerW } = charging.ranges[i];
-  const drawnWith = ({ from, to }: Run, limitW: number) =>
-    drawnEnergyWh(problem, charging, i, plan[i].slice().fill(limitW, from, to));
-  for (const run of byCost(program, peak, i, runs, stepPowerW)) {
-    const missingWh = missing(program, plan, i);
-    if (missingWh <= SHORTFALL_DUST_WH) return;
+  const { problem, charging, energy } = program;
+  const { minimum } = problem.sessions[i];
+  const needWh = energy[i].energyKwh * 1000;
+  const goals = [{ atMs: Number.POSITIVE_INFINITY, energyWh: needWh }];
+  if (minimum !== undefined)
+    goals.unshift({ atMs: minimum.byMs, energyWh: Math.min(minimum.energyWh, needWh) });
+  for (const { atMs, energyWh } of goals) {
+    const early = runs.filter(({ from }) => problem.slotStartsMs[from] < atMs);
+    fillUntil(program, plan, room, peak, i, early, mayPass, energyWh, (powerW) =>
+      energyByWh(problem, charging, i, powerW, atMs),
+    );
+  }
+}
+
+function fillUntil(
+  program: Program,
+  plan: PowerPlan,
+  room: Room,
+  peak: Peak,
+  i: number,
+  runs: Run[],
+  mayPass: boolean,
+  wantedWh: number,
+  drawnWh: (powerW: Float64Array) => number,
+): void {
+  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  const isBlock = program.problem.sessions[i].uninterruptible;
+  const drawnWith = ({ from, to }: Run, limitW: number) => drawnWh(plan[i].slice().fill(limitW, from, to));
+  for (const run of byCost(program, plan, peak, i, runs, stepPowerW)) {
+    const beforeWh = drawnWh(plan[i]);
+    if (wantedWh - beforeWh <= SHORTFALL_DUST_WH) return;
     const beforeW = plan[i][run.from];
-    if (beforeW === 0 && problem.sessions[i].uninterruptible) continue;
+    if (beforeW === 0 && isBlock) continue;
     let spareW = maxPowerW - beforeW;
     for (let k = run.from; k < run.to; k++) spareW = Math.min(spareW, room.fits(i, k));
     if (!mayPass) spareW = Math.min(spareW, peak.fits(i, run));
-    const fewest = Math.max(1, beforeW === 0 ? Math.ceil(minPowerW / stepPowerW - 1e-9) : 1);
+    const fewest = beforeW === 0 ? Math.max(1, Math.ceil(minPowerW / stepPowerW - 1e-9)) : 1;
     let steps = Math.floor(spareW / stepPowerW + 1e-9);
     if (steps < fewest) continue;
-    const drawnWh = drawnWith(run, beforeW);
-    const gainWh = Math.min(missingWh, drawnWith(run, beforeW + steps * stepPowerW) - drawnWh);
+    const mostWh = drawnWith(run, beforeW + steps * stepPowerW);
+    const gainWh = Math.min(wantedWh, mostWh) - beforeWh;
     if (gainWh <= SHORTFALL_DUST_WH) continue;
     for (let low = fewest; low < steps; ) {
       const middle = (low + steps) >> 1;
-      if (drawnWith(run, beforeW + middle * stepPowerW) - drawnWh >= gainWh - SHORTFALL_DUST_WH / 10)
-        steps = middle;
+      const gainedWh = drawnWith(run, beforeW + middle * stepPowerW) - beforeWh;
+      if (gainedWh >= gainWh - SHORTFALL_DUST_WH / 10) steps = middle;
       else low = middle + 1;
     }
     const addedW = steps * stepPowerW;
@@ -278,11 +303,23 @@ function missing(program: Program, plan: PowerPlan, i: number): number {
   return energy[i].energyKwh * 1000 - drawnEnergyWh(problem, charging, i, plan[i]);
 }
 
-/** Sorts runs by what a kWh costs in them, the rise of the peak by a power more included. */
-function byCost(program: Program, peak: Peak, i: number, runs: Run[], addedW: number): Run[] {
+/** Sorts runs by what a kWh costs in them, the rise of the peak by a power more included, and what being early is worth. */
+function byCost(
+  program: Program,
+  plan: PowerPlan,
+  peak: Peak,
+  i: number,
+  runs: Run[],
+  addedW: number,
+): Run[] {
   const { first, hours } = program.charging.stays[i];
-  const cost = (run: Run) =>
-    program.pricing.slotCost(i, run.from) + peak.costOf(i, run, addedW) / (addedW * hours[run.from - first]);
+  const isEarlyWorth = hasCheckpoints(program, i);
+  const cost = (run: Run) => {
+    const ofSlot = program.pricing.slotCost(i, run.from);
+    const ofPeak = peak.costOf(i, run, addedW) / (addedW * hours[run.from - first]);
+    if (!isEarlyWorth) return ofSlot + ofPeak;
+    return ofSlot + ofPeak - worthOfEarly(program, plan, i, run.from, program.energy[i].energyKwh);
+  };
   const costs = new Map(runs.map((run) => [run, cost(run)]));
   return runs.sort((a, b) => (costs.get(a) ?? 0) - (costs.get(b) ?? 0) || a.from - b.from);
 }

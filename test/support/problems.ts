@@ -417,3 +417,24 @@ function randomTariff(random: Random, startMs: number, horizonMs: number): Tarif
       : undefined,
   });
 }
+
+/** The same site where the batteries of most vehicles are known and take less power as they fill. Can be put on any problem. */
+export function withTaper(plain: Problem, seed: number): Problem {
+  const random = randomOf(seed ^ 0x165667b1);
+  const sessions = plain.sessions.map((one) => {
+    if (random.chance(0.3)) return one;
+    const efficiency = random.real(0.85, 1);
+    const capacityWh = Math.max(5000, (one.energyWh * efficiency) / random.real(0.2, 1));
+    const storedWh = random.real(0, capacityWh - one.energyWh * efficiency);
+    const fullW = random.pick([3000, 8000, 25_000, 100_000]);
+    const knots = Array.from({ length: random.int(1, 6) }, () => random.real(0, 1)).sort((a, b) => a - b);
+    // Falling for the most part, with bumps and, at times, nothing left at the end.
+    const chargeCurve = knots.map((share, n) => ({
+      storedWh: share * capacityWh,
+      maxPowerW:
+        n === knots.length - 1 && random.chance(0.2) ? 0 : fullW * (1 - 0.9 * share) * random.real(0.6, 1.2),
+    }));
+    return { ...one, battery: { capacityWh, storedWh, efficiency, chargeCurve } };
+  });
+  return { ...plain, sessions };
+}
