@@ -8,10 +8,10 @@ const MOST_POINTS = 101;
 
 /**
  * Share of the full power that is left when a battery is full, where only the end of bulk charging is
- * known: the median over 163 real DC sessions that ended full (Level-3-EV-charging-dataset of DESL-EPFL),
- * of the share at which a straight fall from 80 % on explains their length (`npm run bench:stays`).
+ * known: about the median of real fast charges that ended full, of the share at which a straight fall
+ * from 80 % on explains their length (`npm run bench:taper`).
  */
-export const FULL_SHARE = 0.03;
+export const FULL_SHARE = 0.01;
 
 /** A need given by the state of charge: energy at the meter, Wh, and the battery without its charge curve. */
 export function readStateOfCharge(

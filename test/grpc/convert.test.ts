@@ -360,6 +360,24 @@ const CASES: Case[] = [
     ],
   ],
   [
+    "a charge curve that falls back, with a power out of range",
+    ({ sessions }) =>
+      sessions[1].chargeCurve.push(
+        { socPercent: 80, maxPowerW: 5000 },
+        { socPercent: 70, maxPowerW: Number.NaN },
+      ),
+    ["sessions[1].charge_curve[1].max_power_w", "sessions[1].charge_curve[1].soc_percent"],
+  ],
+  [
+    "bulk charging that ends above full",
+    ({ sessions }) =>
+      (sessions[1].need = {
+        $case: "stateOfCharge",
+        value: { socPercent: 10, bulkSocPercent: 90, fullSocPercent: 80, batteryCapacityWh: 76_000 },
+      }),
+    ["sessions[1].state_of_charge.bulk_soc_percent"],
+  ],
+  [
     "absurd energy by efficiency",
     ({ evses, sessions }) => {
       evses[1].efficiency = 1e-300;
@@ -472,7 +490,7 @@ const CASES: Case[] = [
     ["sessions[0].minimum.energy_wh", "sessions[0].minimum.by_time"],
   ],
   [
-    "charge curve",
+    "a charge curve without a state of charge",
     ({ sessions }) => sessions[0].chargeCurve.push({ socPercent: 80, maxPowerW: 1 }),
     ["sessions[0].charge_curve"],
   ],
@@ -1038,6 +1056,27 @@ describe("assumptions are noticed", () => {
     expect(noticed(spoil)).toEqual([
       "TARGET_BELOW_STATE_OF_CHARGE sessions[1].state_of_charge.target_soc_percent",
     ]);
+  });
+
+  test("a target above what counts as full, and the curve from bulk charging on", () => {
+    const spoil: Spoil = ({ sessions }) =>
+      (sessions[1].need = {
+        $case: "stateOfCharge",
+        value: {
+          socPercent: 40,
+          targetSocPercent: 100,
+          bulkSocPercent: 70,
+          fullSocPercent: 90,
+          batteryCapacityWh: 50_000,
+        },
+      });
+    expect(noticed(spoil)).toEqual(["TARGET_ABOVE_FULL sessions[1].state_of_charge.target_soc_percent"]);
+    const { battery } = read(spoil).sessions[1];
+    expect(battery?.storedWh).toBeCloseTo(20_000, 6);
+    expect(battery?.chargeCurve.map(({ storedWh }) => storedWh)).toEqual([35_000, 45_000]);
+    const [bulk, full] = battery?.chargeCurve.map(({ maxPowerW }) => maxPowerW) ?? [];
+    expect(bulk).toBeGreaterThan(0);
+    expect(full / bulk).toBeCloseTo(0.01, 9);
   });
 
   test("no transaction of a vehicle that is here; none is missed of one that is expected", () => {

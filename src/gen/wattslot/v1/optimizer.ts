@@ -654,7 +654,7 @@ export interface StateOfChargeNeed {
   /**
    * Where bulk charging ends (bulkSoC in OCPP), 0 to 100 and below full_soc_percent. Without charge_curve
    * the vehicle then counts as taking its full power, the lower of max_power_w and the EVSE's, up to here
-   * and less and less from here on, in a straight line to 3 % of it at full_soc_percent. Default: not
+   * and less and less from here on, in a straight line to 1 % of it at full_soc_percent. Default: not
    * known, no taper.
    */
   bulkSocPercent?:
