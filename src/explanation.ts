@@ -9,6 +9,8 @@ import { storedAfter } from "./domain/taper.ts";
 // Stretches of time and circuits that a sentence names; more only tire the reader.
 const MOST_STRETCHES = 3;
 const MOST_CIRCUITS = 2;
+// A circuit counts as full where less than this fits: steps of chargers can be a hundred times finer.
+const NOTABLE_W = 100;
 const DUST_W = 1e-3;
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -127,7 +129,8 @@ function fullCircuits(told: Told, i: number): { name: string; when: string; gain
   const slotsOf = new Map<number, number[]>();
   for (let k = first; k < end; k++) {
     if (power[i][k] >= maxPowerW - DUST_W) continue;
-    const neededW = Math.max(stepPowerW, minPowerW - power[i][k]);
+    const spareW = maxPowerW - power[i][k];
+    const neededW = Math.max(Math.min(NOTABLE_W, spareW), stepPowerW, minPowerW - power[i][k]);
     const full = room.tightFor(i, k, neededW - DUST_W);
     const binding = full.filter((c) => (shadowPrices?.[c][k] ?? 0) > 0);
     for (const c of binding.length > 0 ? binding : full) slotsOf.set(c, [...(slotsOf.get(c) ?? []), k]);
