@@ -4,8 +4,8 @@ import { FULL_SHARE } from "../src/grpc/battery.ts";
 import { type FastCharge, fastCharges, hasFastCharges } from "../test/support/fast-charges.ts";
 
 // What a charge curve is worth on real fast charges: a full battery is promised for the real stay, at
-// the highest power measured all the time, along the default curve, and along a curve fitted on the first
-// half of the sessions, and compared with the energy that the vehicles of the second half really drew.
+// the highest power measured all the time, along the default curve, and along a curve fitted on the earlier
+// half of the sessions, and compared with the energy that the vehicles of the later half really drew.
 
 // Where bulk charging ends, percent: what the vehicles of the data report, where they do.
 const BULK_SOC = 80;
@@ -22,6 +22,7 @@ interface Curve {
 
 const DEFAULT: Curve = { bulkSoc: BULK_SOC, fullShare: FULL_SHARE };
 
+/** The battery of a session along a curve; its efficiency is what the meter and the states of charge say. */
 function batteryOf(one: FastCharge, { bulkSoc, fullShare }: Curve): VehicleBattery {
   const { capacityWh, arrivalSoc, departureSoc, energyWh, maxPowerW } = one;
   return {
@@ -100,14 +101,15 @@ function main(): void {
   );
   const shares = full.map(fullShareOf).sort((a, b) => a - b);
   const median = (100 * shares[shares.length >> 1]).toFixed(1);
-  console.log(`${full.length} sessions that ended full: ${median} % of the full power is left then (median)`);
+  console.log(`${sessions.length} sessions whose power nobody limited`);
+  console.log(`${full.length} of them that ended full: ${median} % of the full power is left then (median)`);
   const middle = sessions.length >> 1;
   const fitted = fittedCurve(sessions.slice(0, middle));
   const rest = sessions.slice(middle);
   const high = rest.filter(({ departureSoc }) => departureSoc > BULK_SOC);
   const fall = `${fitted.bulkSoc} % on to ${(100 * fitted.fullShare).toFixed(0)} %`;
   for (const [name, some] of [
-    ["sessions of the second half", rest],
+    ["sessions of the later half", rest],
     [`of them that went beyond ${BULK_SOC} %`, high],
   ] as const) {
     console.log(`${some.length} ${name}`);

@@ -41,10 +41,11 @@ function addChain(
   const { offsets, hours, undrawn, maxKw } = powers;
   const endWh = Math.min(battery.capacityWh, battery.storedWh + 1000 * energyKwh * battery.efficiency);
   const startKwh = battery.storedWh / 1000;
-  const cuts = cutsOf(battery, endWh).filter(({ atZeroKw, slope }) => {
-    const highest = maxKw.subarray(offsets[i], offsets[i + 1]).reduce((a, b) => Math.max(a, b), 0);
-    return Math.min(atZeroKw + slope * startKwh, atZeroKw + (slope * endWh) / 1000) < highest;
-  });
+  const highestKw = maxKw.subarray(offsets[i], offsets[i + 1]).reduce((a, b) => Math.max(a, b), 0);
+  const cuts = cutsOf(battery, endWh).filter(
+    ({ atZeroKw, slope }) =>
+      Math.min(atZeroKw + slope * startKwh, atZeroKw + (slope * endWh) / 1000) < highestKw,
+  );
   const first = builder.columnCount;
   for (let n = offsets[i]; n < offsets[i + 1]; n++) {
     const stored = builder.addColumn(0, 0, Number.POSITIVE_INFINITY);

@@ -172,12 +172,9 @@ function raise(
     goesOn = false;
     const on = byCost(program, plan, peak, i, runs.filter(isOn), stepPowerW);
     for (const run of on) {
-      let spareW = maxPowerW - plan[i][run.from];
+      const spareW = spareIn(program, plan, room, i, run);
       let runHours = 0;
-      for (let k = run.from; k < run.to; k++) {
-        spareW = Math.min(spareW, room.fits(i, k));
-        runHours += hours[k - first];
-      }
+      for (let k = run.from; k < run.to; k++) runHours += hours[k - first];
       const wanted = Math.ceil(missingWh / runHours / stepPowerW - 1e-6);
       let steps = Math.min(
         mayPass ? Math.ceil(wanted / on.length) : wanted,
@@ -222,9 +219,9 @@ function start(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: num
 }
 
 /**
- * Raises the limits of a session with a charge curve, cheapest first, wherever that lets it draw more
- * by its minimum's time, and then over its stay: a limit above what the curve takes at a slot's end is of use before it. Takes the
- * least limit that does, and turns slots on unless the vehicle must not be paused.
+ * Raises the limits of a session with a charge curve, cheapest first, wherever that lets it draw more by
+ * its minimum's time, and then over its stay: a limit above what the curve takes at a slot's end is of
+ * use before it.
  */
 function fill(
   program: Program,
@@ -249,6 +246,7 @@ function fill(
   }
 }
 
+/** Takes the least limits that let a session draw what is wanted, and turns slots on unless it must not be paused. */
 function fillUntil(
   program: Program,
   plan: PowerPlan,
@@ -260,7 +258,7 @@ function fillUntil(
   wantedWh: number,
   drawnWh: (powerW: Float64Array) => number,
 ): void {
-  const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
+  const { minPowerW, stepPowerW } = program.charging.ranges[i];
   const isBlock = program.problem.sessions[i].uninterruptible;
   const drawnWith = ({ from, to }: Run, limitW: number) => drawnWh(plan[i].slice().fill(limitW, from, to));
   for (const run of byCost(program, plan, peak, i, runs, stepPowerW)) {
@@ -268,9 +266,8 @@ function fillUntil(
     if (wantedWh - beforeWh <= SHORTFALL_DUST_WH) return;
     const beforeW = plan[i][run.from];
     if (beforeW === 0 && isBlock) continue;
-    let spareW = maxPowerW - beforeW;
-    for (let k = run.from; k < run.to; k++) spareW = Math.min(spareW, room.fits(i, k));
-    if (!mayPass) spareW = Math.min(spareW, peak.fits(i, run));
+    const fitsW = spareIn(program, plan, room, i, run);
+    const spareW = mayPass ? fitsW : Math.min(fitsW, peak.fits(i, run));
     const fewest = beforeW === 0 ? Math.max(1, Math.ceil(minPowerW / stepPowerW - 1e-9)) : 1;
     let steps = Math.floor(spareW / stepPowerW + 1e-9);
     if (steps < fewest) continue;
@@ -287,6 +284,13 @@ function fillUntil(
     if (mayPass && !peak.isWorth(i, run, addedW, gainWh)) continue;
     give(plan, room, peak, i, run, addedW);
   }
+}
+
+/** Most power, W, that a session can have more in every slot of a run. */
+function spareIn({ charging }: Program, plan: PowerPlan, room: Room, i: number, { from, to }: Run): number {
+  let spareW = charging.ranges[i].maxPowerW - plan[i][from];
+  for (let k = from; k < to; k++) spareW = Math.min(spareW, room.fits(i, k));
+  return spareW;
 }
 
 function give(plan: PowerPlan, room: Room, peak: Peak, i: number, run: Run, addedW: number): void {

@@ -19,7 +19,7 @@ export interface FastCharge {
   departureSoc: number;
 }
 
-/** Sessions of more than five minutes in which the state of charge rose, in the order of the file. */
+/** Sessions of more than five minutes in which the state of charge rose, by arrival. */
 export function fastCharges(): FastCharge[] {
   const [head, ...lines] = readFileSync(FILE, "utf8").trim().split(/\r?\n/);
   // One name holds a comma within quotes.
@@ -28,6 +28,7 @@ export function fastCharges(): FastCharge[] {
     const cells = line.split(",");
     const number = (name: string) => Number(cells[names.indexOf(name)] || Number.NaN);
     return {
+      arrivalMs: Date.parse(`${cells[names.indexOf("Arrival")].replace(" ", "T")}Z`),
       isControlled: number("Controlled session (0=False, 1=True)") === 1,
       stayHours: number("Stay (min)") / 60,
       energyWh: number("Energy (Wh)"),
@@ -47,5 +48,5 @@ export function fastCharges(): FastCharge[] {
         capacityWh > 0 &&
         departureSoc > arrivalSoc,
     )
-    .map(({ isControlled: _, ...one }) => one);
+    .sort((a, b) => a.arrivalMs - b.arrivalMs);
 }

@@ -1126,7 +1126,8 @@ export interface SolveReport {
     | undefined;
   /**
    * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved. Where
-   * currents add up at different angles it holds for limits that are up to 0.9 % lower.
+   * currents add up at different angles it holds for limits that are up to 0.9 % lower; with charge
+   * curves, for vehicles that take no more in all of a slot than at the end of it that allows less.
    */
   bound?:
     | number
