@@ -1,6 +1,7 @@
 import { type Charging, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { drawnByMs, energyByWh, energyWh, mostEnergyWh } from "./domain/delivery.ts";
+import { chargedAgainWh, withoutDischarge } from "./domain/discharge.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
 import { type Measures, measure } from "./domain/measure.ts";
@@ -17,7 +18,7 @@ import type {
 import type { Circuit, Notice, Problem } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
-import { exportPrices, slotPv } from "./domain/surplus.ts";
+import { exportPrices, hasProduction, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { voltagesOf } from "./domain/wiring.ts";
 import { clockOf, explain } from "./explanation.ts";
@@ -86,13 +87,16 @@ export function answer(
     };
   };
 
-  const measures = measure(problem, charging, sent);
-  const asap = measure(problem, charging, greedy(problem, charging, "ARRIVAL"));
+  const drawn = sent.map((powerW) => powerW.map((w) => Math.max(0, w)));
+  const measures = measure(problem, charging, drawn);
+  const onlyCharged = withoutDischarge(problem, charging);
+  const asap = measure(onlyCharged, charging, greedy(onlyCharged, charging, "ARRIVAL"));
+  const gives = sessions.map((_, i) => givenBy(problem, charging, i));
   const told = {
     problem,
     charging,
-    power: sent,
-    room: roomLeft(problem, charging, sent),
+    power: drawn,
+    room: roomLeft(problem, charging, drawn),
     shadowPrices: candidate.shadowPrices,
     clock: clockOf(problem),
   };
@@ -100,8 +104,9 @@ export function answer(
     const plannedEnergyWh = Math.min(session.energyWh, measures.allowedWh[i]);
     const missingWh = session.energyWh - plannedEnergyWh;
     const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+    const againWh = chargedAgainWh(problem, charging, i);
     const outcome = {
-      plannedEnergyWh: session.energyWh - shortfallWh,
+      plannedEnergyWh: session.energyWh - againWh - shortfallWh,
       shortfallWh,
       shortfallCauses: shortfallCauses(
         problem,
@@ -114,11 +119,12 @@ export function answer(
           relaxedWh: candidate.relaxedShortWh?.[i],
         },
       ),
-      completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, sent, i),
+      completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, drawn, i),
       energyCost: measures.energyCosts[i],
     };
-    const minimumShortfallWh = missingByMinimumWh(problem, charging, sent, i);
-    const isDoneAtOnce = asap.allowedWh[i] >= session.energyWh - SHORTFALL_DUST_WH;
+    const minimumShortfallWh = missingByMinimumWh(problem, charging, drawn, i);
+    // What is charged to be given again is bought for another end.
+    const isDoneAtOnce = againWh === 0 && asap.allowedWh[i] >= session.energyWh - SHORTFALL_DUST_WH;
     const atOnceCost = isDoneAtOnce ? asap.energyCosts[i] : Number.NaN;
     return {
       sessionId: session.sessionId,
@@ -127,9 +133,10 @@ export function answer(
       command: commandOf(i),
       powerW: sent[i],
       ...outcome,
+      ...gives[i],
       change: profiles[i].change,
       minimumShortfallWh,
-      explanation: explain(told, i, { ...outcome, minimumShortfallWh, atOnceCost }),
+      explanation: explain(told, i, { ...outcome, ...gives[i], minimumShortfallWh, atOnceCost }),
     };
   });
 
@@ -145,11 +152,13 @@ export function answer(
     exportPowerW: measures.exportPowerW,
     pvPowerW: measures.pvPowerW,
     batteryPowerW: undefined,
-    circuits: circuitPlans(problem, charging, sent, candidate.shadowPrices),
+    circuits: circuitPlans(problem, charging, drawn, candidate.shadowPrices),
     wave1ByMs: push.wave1?.atMs,
     wave2ByMs: push.wave2?.atMs,
     summary: {
-      requestedEnergyWh: sum(sessions.map((session) => session.energyWh)),
+      requestedEnergyWh: sum(
+        sessionPlans.map(({ plannedEnergyWh, shortfallWh }) => plannedEnergyWh + shortfallWh),
+      ),
       plannedEnergyWh: sum(sessionPlans.map((session) => session.plannedEnergyWh)),
       shortfallWh: sum(sessionPlans.map((session) => session.shortfallWh)),
       energyCost: sum(measures.energyCosts),
@@ -158,9 +167,13 @@ export function answer(
       carbonKg: measures.carbonKg,
       uncontrolledCost: sum(asap.energyCosts) + asap.demandCost,
       uncontrolledPeakW: asap.peakImportW,
-      uncontrolledEnergyWh: sum(sessions.map(({ energyWh }, i) => Math.min(energyWh, asap.allowedWh[i]))),
+      uncontrolledEnergyWh: sum(
+        onlyCharged.sessions.map(({ energyWh }, i) => Math.min(energyWh, asap.allowedWh[i])),
+      ),
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
       ...exported(problem, measures),
+      dischargedEnergyWh: sum(gives.map(({ dischargedEnergyWh }) => dischargedEnergyWh)),
+      dischargePayment: sum(gives.map(({ dischargePayment }) => dischargePayment)),
     },
     notices: [
       ...problem.notices,
@@ -171,6 +184,19 @@ export function answer(
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses };
+}
+
+/** What a session gives at the EVSE, Wh, and what its driver is paid for that. */
+function givenBy(
+  problem: Problem,
+  charging: Charging,
+  i: number,
+): { dischargedEnergyWh: number; dischargePayment: number } {
+  const { discharge } = problem.sessions[i];
+  const { first, hours } = charging.stays[i];
+  const dischargedEnergyWh = hours.reduce((wh, h, n) => wh + h * (discharge?.plannedW?.[first + n] ?? 0), 0);
+  const dischargePayment = (dischargedEnergyWh * (discharge?.pricePerKwh ?? 0)) / 1000;
+  return { dischargedEnergyWh, dischargePayment };
 }
 
 /** What a plan leaves under each limit. */
@@ -236,28 +262,30 @@ function limitsOf(
   return limitW.map((_, k) => Math.min(alwaysW, rangeOver(series, starts[k], starts[k + 1]).min));
 }
 
-/** What the site makes itself and what of it flows out. */
+/** What the site makes itself, what of it flows out, and what the site pays for all its energy. */
 function exported(
   problem: Problem,
-  { pvPowerW, exportPowerW }: Measures,
-): { pvEnergyWh: number; exportEnergyWh: number; exportRevenue: number } {
+  { pvPowerW, importPowerW, exportPowerW }: Measures,
+): { pvEnergyWh: number; exportEnergyWh: number; exportRevenue: number; siteEnergyCost: number } {
   const starts = problem.slotStartsMs;
   const paid = exportPrices(problem);
+  const prices = slotPrices(problem);
   const energyWh = (powerW: Float64Array, k: number) => (powerW[k] * (starts[k + 1] - starts[k])) / HOUR_MS;
-  const flows = { pvEnergyWh: 0, exportEnergyWh: 0, exportRevenue: 0 };
+  const flows = { pvEnergyWh: 0, exportEnergyWh: 0, exportRevenue: 0, siteEnergyCost: 0 };
   for (let k = 0; k < pvPowerW.length; k++) {
     flows.pvEnergyWh += energyWh(pvPowerW, k);
     flows.exportEnergyWh += energyWh(exportPowerW, k);
     flows.exportRevenue += (energyWh(exportPowerW, k) * paid[k]) / 1000;
+    flows.siteEnergyCost += (energyWh(importPowerW, k) * prices[k]) / 1000;
   }
+  flows.siteEnergyCost -= flows.exportRevenue;
   return flows;
 }
 
 /** A price of export above that of import would make importing to export pay. */
 function exportNotices(problem: Problem): Notice[] {
-  const { tariff, pvPowerW } = problem.site;
-  const series = tariff?.exportPricePerKwh;
-  if (series === undefined || pvPowerW === undefined) return [];
+  const series = problem.site.tariff?.exportPricePerKwh;
+  if (series === undefined || !hasProduction(problem)) return [];
   const starts = problem.slotStartsMs;
   const prices = slotPrices(problem);
   const k = prices.findIndex((price, n) => rangeOver(series, starts[n], starts[n + 1]).mean > price + 1e-9);

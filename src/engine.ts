@@ -4,6 +4,7 @@ import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
+import { affordable, withDischarge } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
@@ -18,7 +19,7 @@ import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
 import { steady } from "./model/steady.ts";
-import { type BatteryPlan, batteryCost, scheduleBattery } from "./model/storage.ts";
+import { type Storage, type StoragePlan, scheduleStorage, storageCost } from "./model/storage.ts";
 import { toProfile } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Method, Solver } from "./solve/solver.ts";
@@ -67,72 +68,136 @@ export function planSite(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): Planned {
-  if (problem.site.battery === undefined) {
-    const { plan, excesses } = planVehicles(problem, solvers, leftMs, onSafePlan);
-    return { plan, excesses };
-  }
-  const idle = withIdleBattery(problem);
-  const charging = chargingOf(idle);
-  const scarce = isScarce(idle, charging, greedy(idle, charging, "LEAST_SLACK"));
-  const battery = scheduleBattery(problem, charging, solvers.highs, scarce, leftMs);
-  const tell = onSafePlan && ((planned: Planned) => onSafePlan(withBatteryIdle(problem, planned)));
-  if (battery === undefined) return withBatteryIdle(problem, planVehicles(idle, solvers, leftMs, tell));
-  const fixed = withBatteryPlan(problem, battery.powerW, battery.peakW);
-  const { candidate, ...planned } = planVehicles(fixed, solvers, leftMs, tell, battery);
-  const settled = candidate && settleBattery(problem, charging, candidate, battery, solvers.highs, leftMs);
-  const plan = settled ?? toldOfBattery(problem, planned.plan, battery.powerW);
-  const excesses = checkBattery(problem, plan.batteryPowerW ?? battery.powerW, plan.sessionPlans);
-  if (excesses.length === 0) return { ...planned, plan };
-  const without = withBatteryIdle(problem, planVehicles(idle, solvers, leftMs));
-  return { plan: without.plan, excesses: [...planned.excesses, ...excesses, ...without.excesses] };
+  return hasStorage(problem)
+    ? planWithStorage(problem, solvers, leftMs, onSafePlan)
+    : planVehicles(problem, solvers, leftMs, onSafePlan);
+}
+
+function hasStorage({ site, sessions }: Problem): boolean {
+  return site.battery !== undefined || sessions.some(({ discharge }) => discharge !== undefined);
 }
 
 /**
- * The battery planned once more beside the vehicles as they are sent, for what their minimums and whole
- * steps have changed; undefined where that is no better.
+ * Plans what the site's battery does and what vehicles give, then the vehicles beside that as something
+ * known, then both once more beside the vehicles as they are sent. Without time for it, or should it fail the
+ * check, storage does nothing.
  */
-function settleBattery(
+function planWithStorage(
+  problem: Problem,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+): Planned {
+  const idle = withIdleStorage(problem);
+  const charging = chargingOf(problem);
+  const scarce = isScarce(idle, charging, greedy(idle, charging, "LEAST_SLACK"));
+  const storage = scheduleStorage(problem, charging, solvers.highs, scarce, leftMs);
+  const tell = onSafePlan && ((planned: Planned) => onSafePlan(withStorageIdle(problem, planned)));
+  const faults: Excess[] = [];
+  if (storage !== undefined) {
+    const fixed = withStorage(problem, charging, storage);
+    const safe = greedy(fixed, charging, "LEAST_SLACK");
+    const candidate = findPlan(fixed, charging, safe, solvers, leftMs, tell, storage);
+    const settled = candidate && settle(problem, charging, candidate, storage, solvers.highs, leftMs);
+    if (settled?.excesses.length === 0) return settled;
+    faults.push(...(settled?.excesses ?? []));
+  }
+  const planned = withStorageIdle(problem, planVehicles(idle, solvers, leftMs, tell));
+  return { ...planned, excesses: [...faults, ...planned.excesses] };
+}
+
+/** The problem with the use of its storage known: load, production, and what vehicles have to charge again. */
+function withStorage(
+  problem: Problem,
+  charging: Charging,
+  { batteryW, given, peakW }: Storage & { peakW: number },
+): Problem {
+  const settled = withDischarge(problem, charging, given);
+  return problem.site.battery === undefined ? settled : withBatteryPlan(settled, batteryW, peakW);
+}
+
+/**
+ * The answer for vehicles as they are sent: what they give lowered to what they then hold, and the battery
+ * planned once more for what minimums and whole steps have changed, where that is better.
+ */
+function settle(
   problem: Problem,
   charging: Charging,
   candidate: Candidate,
-  battery: BatteryPlan,
+  storage: StoragePlan,
   solver: Solver,
   leftMs: () => number,
-): SitePlan | undefined {
-  const asSent = withVehiclePlan(problem, charging, candidate.power);
-  const again = scheduleBattery(asSent, chargingOf(asSent), solver, false, leftMs);
-  if (again === undefined) return undefined;
-  const worth = (powerW: Float64Array): number => {
-    const site = withBatteryPlan(problem, powerW, Number.POSITIVE_INFINITY);
+): Planned {
+  const { power } = candidate;
+  const sent = withStorage(problem, charging, storage);
+  const profiled = power.map((powerW, i) => toProfile(sent, i, powerW).powerW.map((w) => Math.max(0, -w)));
+  const given = affordable(
+    problem,
+    charging,
+    power,
+    storage.given.map((givesW, i) => givesW && profiled[i]),
+  );
+  const worthOf = (batteryW: Float64Array): number => {
+    const site = withStorage(problem, charging, { batteryW, given, peakW: Number.POSITIVE_INFINITY });
     return (
-      evaluate(formulate(site, charging, true), candidate.power) + batteryCost(problem, charging, powerW)
+      evaluate(formulate(site, charging, true), power) + storageCost(problem, charging, { batteryW, given })
     );
   };
-  const objective = worth(again.powerW);
-  if (objective >= worth(battery.powerW)) return undefined;
-  const gap = gapOf(objective, battery.bound);
-  const { plan, excesses } = answer(withBatteryPlan(problem, again.powerW, again.peakW), charging, {
-    ...candidate,
-    status: gap <= MIP_GAP ? "OPTIMAL" : candidate.status,
-    report: (sent) => {
-      const told = candidate.report(sent);
-      const { unit } = pricingOf(problem, charging);
-      return { ...told, objective: objective * unit, gap };
-    },
-  });
-  return excesses.length === 0 ? toldOfBattery(problem, plan, again.powerW) : undefined;
+  const { unit } = pricingOf(problem, charging);
+  const tell = (used: Storage & { peakW: number }, objective: number): Planned => {
+    const gap = gapOf(objective, storage.bound);
+    const { plan, excesses } = answer(withStorage(problem, charging, used), charging, {
+      ...candidate,
+      status: gap <= MIP_GAP ? "OPTIMAL" : "FEASIBLE",
+      report: (powerW) => ({ ...candidate.report(powerW), objective: objective * unit, gap }),
+    });
+    if (problem.site.battery === undefined) return { plan, excesses };
+    return {
+      plan: toldOfBattery(problem, plan, used.batteryW),
+      excesses: [...excesses, ...checkBattery(problem, used.batteryW, plan.sessionPlans)],
+    };
+  };
+  const first = worthOf(storage.batteryW);
+  if (problem.site.battery !== undefined) {
+    const asSent = withVehiclePlan(withDischarge(problem, charging, given), charging, power);
+    const again = scheduleStorage(asSent, chargingOf(asSent), solver, false, leftMs);
+    const worth = again === undefined ? Number.POSITIVE_INFINITY : worthOf(again.batteryW);
+    if (again !== undefined && worth < first) {
+      const better = tell({ ...again, given }, worth);
+      if (better.excesses.length === 0) return better;
+    }
+  }
+  return tell({ ...storage, given }, first);
 }
 
-/** Plans the vehicles of a site; `battery` is what a battery that is planned already adds to the objective. */
+/** Plans the vehicles of a site; should the plan fail the check, the safe one goes out. */
 function planVehicles(
   problem: Problem,
   solvers: Solvers,
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
-  battery?: BatteryPlan,
-): Planned & { candidate?: Candidate } {
+): Planned {
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
+  const candidate = findPlan(problem, charging, safe, solvers, leftMs, onSafePlan);
+  const planned = candidate && answer(problem, charging, candidate);
+  if (planned?.excesses.length === 0) return planned;
+  return safePlan(problem, charging, safe, planned?.excesses ?? []);
+}
+
+/**
+ * The best plan for the vehicles; undefined where no piece of the program was solved. `storage` is what
+ * storage that is planned already adds to the objective.
+ */
+function findPlan(
+  problem: Problem,
+  charging: Charging,
+  safe: PowerPlan,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+  storage?: StoragePlan,
+): Candidate | undefined {
   const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
   if (vehicleSlots > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
     onSafePlan?.(safePlan(problem, charging, safe, []));
@@ -149,7 +214,7 @@ function planVehicles(
   let found = 0;
   let solved = 0;
   let isProved = true;
-  let objective = battery?.cost ?? 0;
+  let objective = storage?.cost ?? 0;
   for (const part of parts) {
     const solver = choose(solvers, problem.solver, part);
     used.add(solver.name);
@@ -172,12 +237,12 @@ function planVehicles(
       duals[row] = outcome.duals[r];
     });
   }
-  if (battery !== undefined) {
-    bound = battery.bound;
+  if (storage !== undefined) {
+    bound = storage.bound;
     // A piece without a solution is missing from the objective: nothing is proved then.
     isProved = solved === parts.length && gapOf(objective, bound) <= MIP_GAP;
   }
-  if (found === 0 && parts.length > 0) return safePlan(problem, charging, safe, []);
+  if (found === 0 && parts.length > 0) return undefined;
   const solveMs = startedMs - leftMs();
 
   const isComplete = solved === parts.length;
@@ -189,15 +254,15 @@ function planVehicles(
   // What keeping installed plans costs is part of what the proof leaves open.
   const lost = unmerged === planned ? 0 : evaluate(program, unmerged) - evaluate(program, planned);
   if (lost > 0) isProved &&= gapOf(objective + lost, bound) <= MIP_GAP;
-  const candidate: Candidate = {
+  return {
     power: withinPeriods(program, unmerged),
     unmerged,
     status: isProved ? "OPTIMAL" : "FEASIBLE",
     relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
     shadowPrices: shadowPrices(program, duals),
     report: (sent) => {
-      const objective = evaluate(program, sent) + (battery?.cost ?? 0);
-      const relaxedBound = isComplete || battery !== undefined ? bound : trivialBound(program);
+      const objective = evaluate(program, sent) + (storage?.cost ?? 0);
+      const relaxedBound = isComplete || storage !== undefined ? bound : trivialBound(program);
       // Phasors are bounded from inside: the whole steps of a plan may use what lies between.
       const proved = program.isInner ? Math.min(relaxedBound, objective) : relaxedBound;
       return {
@@ -211,8 +276,6 @@ function planVehicles(
       };
     },
   };
-  const { plan, excesses } = answer(problem, charging, candidate);
-  return excesses.length === 0 ? { plan, excesses, candidate } : safePlan(problem, charging, safe, excesses);
 }
 
 /** Plans practice sites, so that real ones find compiled code; between two of them other work has its turn. */
@@ -226,19 +289,20 @@ export async function practise(solvers: Solvers): Promise<void> {
 
 /** The safe plan without a solver; should even its profiles fail the check, nothing charges. */
 export function planSafely(problem: Problem): Planned {
-  if (problem.site.battery !== undefined)
-    return withBatteryIdle(problem, planSafely(withIdleBattery(problem)));
+  if (hasStorage(problem)) return withStorageIdle(problem, planSafely(withIdleStorage(problem)));
   const charging = chargingOf(problem);
   return safePlan(problem, charging, greedy(problem, charging, "LEAST_SLACK"), []);
 }
 
-/** The problem as it is while its battery does nothing. */
-function withIdleBattery(problem: Problem): Problem {
-  return { ...problem, site: { ...problem.site, battery: undefined } };
+/** The problem as it is while its storage does nothing: vehicles are only charged. */
+function withIdleStorage(problem: Problem): Problem {
+  const sessions = problem.sessions.map((session) => ({ ...session, discharge: undefined }));
+  return { ...problem, sessions, site: { ...problem.site, battery: undefined } };
 }
 
 /** A plan made without the battery, which then does nothing. */
-function withBatteryIdle(problem: Problem, planned: Planned): Planned {
+function withStorageIdle(problem: Problem, planned: Planned): Planned {
+  if (problem.site.battery === undefined) return planned;
   const idleW = new Float64Array(problem.slotStartsMs.length - 1);
   return { ...planned, plan: toldOfBattery(problem, planned.plan, idleW) };
 }
@@ -339,7 +403,10 @@ function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): Powe
 
 /** The plan after its profiles were merged to what the chargers take, the energy that this cost made up for where there is room. */
 function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
-  const sent = plan.map((powerW, i) => toProfile(program.problem, i, powerW).powerW);
+  // What a vehicle gives stands beside what it charges, below 0.
+  const sent = plan.map((powerW, i) =>
+    toProfile(program.problem, i, powerW).powerW.map((w) => Math.max(0, w)),
+  );
   const isMerged = sent.some((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
   return isMerged ? makeUp(program, sent) : plan;
 }

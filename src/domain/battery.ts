@@ -2,7 +2,7 @@ import type { Charging } from "./charging.ts";
 import type { PowerPlan } from "./plan.ts";
 import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver, type Series } from "./series.ts";
-import { slotPv } from "./surplus.ts";
+import { slotProduction, slotPv } from "./surplus.ts";
 
 const SITE_BATTERY = "site battery";
 const VEHICLES = "vehicles of circuit";
@@ -17,7 +17,8 @@ export function withBatteryPlan(problem: Problem, powerW: Float64Array, peakW: n
   const pvW = slotPv(problem);
   const [grid, ...others] = site.circuits;
   const charges = powerW.some((w) => w > 0);
-  const limitW = powerW.map((w, k) => (w > 0 ? peakW + pvW[k] : Number.POSITIVE_INFINITY));
+  const productionW = slotProduction(problem);
+  const limitW = powerW.map((w, k) => (w > 0 ? peakW + productionW[k] : Number.POSITIVE_INFINITY));
   const discharges = powerW.some((w) => w < 0);
   const { battery } = site;
   return {
@@ -72,7 +73,10 @@ function lower(problem: Problem, series: Series | undefined, limitW: Float64Arra
   );
 }
 
-/** The same site with its vehicles' powers known in each slot, W: they are base load of their circuits, phase by phase. */
+/**
+ * The same site with its vehicles' powers known in each slot, W: they are base load of their circuits, phase
+ * by phase, and what they give is production.
+ */
 export function withVehiclePlan(problem: Problem, charging: Charging, plan: PowerPlan): Problem {
   const { site } = problem;
   const slotCount = problem.slotStartsMs.length - 1;
@@ -97,5 +101,7 @@ export function withVehiclePlan(problem: Problem, charging: Charging, plan: Powe
     baseLoadA: linesA.map((values) => bySlot(problem, values)) as Circuit["baseLoadA"],
     transformer: undefined,
   }));
-  return { ...problem, sessions: [], site: { ...site, circuits: [...site.circuits, ...vehicles] } };
+  const gives = problem.sessions.some(({ discharge }) => discharge?.plannedW !== undefined);
+  const pvPowerW = gives ? bySlot(problem, slotProduction(problem)) : site.pvPowerW;
+  return { ...problem, sessions: [], site: { ...site, pvPowerW, circuits: [...site.circuits, ...vehicles] } };
 }

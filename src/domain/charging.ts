@@ -17,6 +17,8 @@ export interface ChargingRange {
   stepPowerW: number;
   /** The lowest power while the vehicle is there: the minimum where the charger rejects 0. */
   floorPowerW: number;
+  /** Highest power out of the vehicle; 0 where it is only charged. The least is minPowerW there, too. */
+  maxDischargePowerW: number;
 }
 
 // Products like 0.1 A x 230 V x 3 are off by an ulp; this much of a step is not a step.
@@ -43,12 +45,20 @@ export function chargingRange(
   const maxSteps = Math.floor(maxPowerW / stepPowerW + STEP_TOLERANCE);
   const canCharge = maxSteps >= minSteps;
   const min = canCharge ? minSteps * stepPowerW : 0;
+  const unitMaxW = evse.supply === "DC" ? Number.POSITIVE_INFINITY : unitW;
+  const givesW = Math.min(
+    session.discharge?.maxPowerW ?? 0,
+    evse.maxDischargePowerW,
+    Math.min(evse.maxCurrentA, session.maxCurrentA) * unitMaxW,
+  );
+  const giveSteps = Math.floor(givesW / stepPowerW + STEP_TOLERANCE);
   return {
     phases,
     minPowerW: min,
     maxPowerW: canCharge ? maxSteps * stepPowerW : 0,
     stepPowerW,
     floorPowerW: evse.ocpp.rejectsZeroLimit ? min : 0,
+    maxDischargePowerW: giveSteps >= minSteps ? giveSteps * stepPowerW : 0,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { PowerStep } from "./plan.ts";
 import type { Evse, Problem, Session, Site } from "./problem.ts";
 import { type Series, valueAt } from "./series.ts";
+import { storedAfter } from "./taper.ts";
 
 /** A limit that emitted profiles would pass. */
 export interface Excess {
@@ -21,13 +22,16 @@ export interface CheckReport {
 // A milliwatt: far under any meter, far over what adding doubles can be off.
 const TOLERANCE_W = 1e-3;
 const MAX_EXCESSES = 20;
+// Of energy stored in a vehicle: far under what is known of it.
+const STORED_DUST_WH = 1;
 
 /**
  * Tests what chargers were told against every limit of the request, at every instant at which
  * anything changes: EVSE and vehicle limits, 0 or at least the minimum (no 0 where the charger
  * rejects it), a limit from the start of the stay on and none that outlives it, one block for
- * vehicles that can't be paused, and each circuit's power and current on each phase, by phasors and
- * whatever part of the vehicles draws less than it may. `emitted`
+ * vehicles that can't be paused, the energy stored in those that give, and each circuit's power and current
+ * on each phase, by phasors and whatever part of the vehicles draws less than it may, and whatever flows back
+ * while nothing else draws. `emitted`
  * has one list of steps a session, read back from its payload, in order of time.
  * Works on the request's own numbers and shares no code with the model.
  */
@@ -48,8 +52,8 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
 
 /**
  * Tests a battery's plan, W in each slot, positive into it, beside what the vehicles may draw: its
- * powers, the energy stored in it, and every limit above it while it charges. Its discharge counts for
- * nothing there.
+ * powers, the energy stored in it, and every limit above it, whether power flows in or back. What flows
+ * back makes no room.
  */
 export function checkBattery(
   problem: Problem,
@@ -85,8 +89,7 @@ export function checkBattery(
     }
     return [...steps, { atMs: departureMs, powerW: 0 }];
   };
-  const charging = batteryW.map((w) => Math.max(0, w));
-  const drawn = [...sessionPlans.map(({ powerW }) => powerW), charging].map((powerW, i) =>
+  const drawn = [...sessionPlans.map(({ powerW }) => powerW), batteryW].map((powerW, i) =>
     stepsOf(powerW, beside.sessions[i]),
   );
   checkCircuits(beside, wiringOf(beside), drawn, note);
@@ -235,25 +238,54 @@ function checkSession(
   const fromMs = Math.max(session.arrivalMs, problem.slotStartsMs[0]);
   if (fromMs < Math.min(session.departureMs, steps[0]?.atMs ?? Number.POSITIVE_INFINITY))
     note(`${name}: without a profile`, fromMs, evse.maxPowerW, 0, "W");
+  const { discharge } = session;
+  const mayGiveW = discharge === undefined ? 0 : Math.min(discharge.maxPowerW, evse.maxDischargePowerW);
   steps.forEach(({ atMs, powerW }, n) => {
     const endMs = n + 1 < steps.length ? steps[n + 1].atMs : Number.POSITIVE_INFINITY;
     if (evse.supply !== "DC") {
-      note(`${name}: EVSE current`, atMs, powerW / wattsPerAmpere, evse.maxCurrentA, "A");
-      note(`${name}: vehicle current`, atMs, powerW / wattsPerAmpere, session.maxCurrentA, "A");
+      const currentA = Math.abs(powerW) / wattsPerAmpere;
+      note(`${name}: EVSE current`, atMs, currentA, evse.maxCurrentA, "A");
+      note(`${name}: vehicle current`, atMs, currentA, session.maxCurrentA, "A");
     }
     note(`${name}: EVSE power`, atMs, powerW, evse.maxPowerW, "W");
     note(`${name}: vehicle power`, atMs, powerW, session.maxPowerW, "W");
-    note(`${name}: below 0`, atMs, -powerW, 0, "W");
-    if (powerW !== 0 || rejectsZeroLimit) note(`${name}: minimum`, atMs, leastW, powerW, "W");
-    if (atMs < session.arrivalMs) note(`${name}: before arrival`, atMs, powerW, 0, "W");
+    note(`${name}: giving`, atMs, -powerW, mayGiveW, "W");
+    if (powerW !== 0 || rejectsZeroLimit) note(`${name}: minimum`, atMs, leastW, Math.abs(powerW), "W");
+    if (atMs < session.arrivalMs) note(`${name}: before arrival`, atMs, Math.abs(powerW), 0, "W");
     if (endMs > session.departureMs) {
       const restW = rejectsZeroLimit ? leastW : 0;
-      note(`${name}: after departure`, Math.max(atMs, session.departureMs), powerW, restW, "W");
+      note(`${name}: after departure`, Math.max(atMs, session.departureMs), Math.abs(powerW), restW, "W");
     }
     if (powerW > 0 && !wasOn) blocks++;
     wasOn = powerW > 0;
   });
   if (session.uninterruptible) note(`${name}: blocks`, session.arrivalMs, blocks, 1, "W");
+  checkStored(session, steps, note);
+}
+
+/**
+ * Follows the energy stored in a vehicle that gives, Wh, step by step: it draws all that it is allowed, up to
+ * its charge curve and until it is full, and never gives below what is kept in it.
+ */
+function checkStored(
+  { sessionId, battery, discharge }: Session,
+  steps: readonly PowerStep[],
+  note: Note,
+): void {
+  if (battery === undefined || discharge === undefined) return;
+  let storedWh = battery.storedWh;
+  steps.forEach(({ atMs, powerW }, n) => {
+    if (n + 1 === steps.length) return;
+    const endMs = steps[n + 1].atMs;
+    const hours = (endMs - atMs) / 3_600_000;
+    if (powerW >= 0) {
+      storedWh = Math.max(storedWh, storedAfter(battery, storedWh, powerW, hours));
+      return;
+    }
+    storedWh += (powerW * hours) / battery.efficiency;
+    // What a watt-hour is to a battery, a watt is to a limit: nothing that could be measured.
+    note(`session ${sessionId}: stored Wh`, endMs, discharge.minStoredWh, storedWh + STORED_DUST_WH, "W");
+  });
 }
 
 interface Event {
@@ -293,6 +325,10 @@ function checkCircuits(
   const wiring = new Wiring(problem, wired);
   const drawnW = new Float64Array(problem.sessions.length);
   const plannedW = new Float64Array(circuits.length);
+  // What flows back makes no room for what is drawn.
+  const givenW = new Float64Array(problem.sessions.length);
+  const backW = new Float64Array(circuits.length);
+  const givers = problem.sessions.flatMap((_, i) => (emitted[i].some(({ powerW }) => powerW < 0) ? [i] : []));
   const zeroRejecting = zeroRejectingBelow(problem);
   const leastW = problem.sessions.map((session, i) => leastToldW(problem, session, wired[i].wattsPerAmpere));
   for (let n = 0; n < events.length; ) {
@@ -304,11 +340,14 @@ function checkCircuits(
         for (let c = 0; c < circuits.length; c++) touched.add(c);
         continue;
       }
-      const changeW = powerW - drawnW[session];
-      drawnW[session] = powerW;
+      const changeW = Math.max(0, powerW) - drawnW[session];
+      const backByW = Math.max(0, -powerW) - givenW[session];
+      drawnW[session] = Math.max(0, powerW);
+      givenW[session] = Math.max(0, -powerW);
       wiring.plan(session, changeW);
       for (let c = evses[problem.sessions[session].evse].circuit; c >= 0; c = circuits[c].parent) {
         plannedW[c] += changeW;
+        backW[c] += backByW;
         touched.add(c);
       }
     }
@@ -325,8 +364,15 @@ function checkCircuits(
         // Base load over a limit leaves no room, and is not the plan's doing.
         note(`circuit ${circuitId}`, atMs, plannedW[c], Math.max(limitW - fixedW[c], heldW), "W");
       }
+      if (givers.length > 0 && limitW < Number.POSITIVE_INFINITY)
+        note(`circuit ${circuitId} back`, atMs, backW[c], limitW, "W");
       if (maxCurrentA === Number.POSITIVE_INFINITY) continue;
       wiring.lines[c].forEach((line, q) => {
+        if (givers.length > 0) {
+          // At the worst of all angles.
+          const backA = givers.reduce((sumA, i) => sumA + givenW[i] * wiring.amperesPerWatt(i, c, q), 0);
+          note(`circuit ${circuitId} L${q + 1} back`, atMs, backA, maxCurrentA, "A");
+        }
         const heldA = held.reduce((sumA, [i, powerW]) => sumA + powerW * wiring.amperesPerWatt(i, c, q), 0);
         const { value, allowed } = line.compare(maxCurrentA, heldA);
         note(`circuit ${circuitId} L${q + 1}`, atMs, value, allowed, "A");

@@ -5,14 +5,23 @@ import { storedAfter } from "./taper.ts";
 // Halvings of a slot that bring a time below a millisecond.
 const HALVINGS = 32;
 
-/** The battery of a vehicle that takes less as it fills; undefined where no charge curve is known. */
-export function taperOf({ battery }: Session): VehicleBattery | undefined {
-  return battery !== undefined && battery.chargeCurve.length > 0 ? battery : undefined;
+/**
+ * The battery of a vehicle whose state decides what it draws: with a charge curve it takes less as it
+ * fills, and after it has given energy it takes more. Undefined where all of a limit is drawn.
+ */
+export function taperOf({ battery, discharge }: Session): VehicleBattery | undefined {
+  const isGiving = discharge?.plannedW !== undefined;
+  return battery !== undefined && (battery.chargeCurve.length > 0 || isGiving) ? battery : undefined;
+}
+
+/** What a session gives in a slot, W; 0 where it does not. */
+function givenW({ discharge }: Session, k: number): number {
+  return discharge?.plannedW?.[k] ?? 0;
 }
 
 /**
  * Energy at the meter, Wh, that a session draws in each slot of its stay under the limits of a plan: all
- * that they allow, but no more than its charge curve. May pass the need.
+ * that they allow, but no more than its battery takes. May pass the need.
  */
 export function slotEnergiesWh(
   problem: Problem,
@@ -20,12 +29,28 @@ export function slotEnergiesWh(
   i: number,
   powerW: Float64Array,
 ): Float64Array {
-  const { first, hours } = charging.stays[i];
-  const battery = taperOf(problem.sessions[i]);
+  return energiesOf(problem, charging, i, powerW, charging.stays[i].hours);
+}
+
+/** The same where it is there for only so many hours of each slot. */
+function energiesOf(
+  { sessions }: Problem,
+  { stays }: Charging,
+  i: number,
+  powerW: Float64Array,
+  hours: Float64Array,
+): Float64Array {
+  const { first } = stays[i];
+  const battery = taperOf(sessions[i]);
   if (battery === undefined) return hours.map((h, n) => powerW[first + n] * h);
   let stored = battery.storedWh;
   return hours.map((h, n) => {
     const before = stored;
+    const givesW = givenW(sessions[i], first + n);
+    if (givesW > 0) {
+      stored -= (givesW * h) / battery.efficiency;
+      return 0;
+    }
     stored = storedAfter(battery, stored, powerW[first + n], h);
     return (stored - before) / battery.efficiency;
   });
@@ -45,16 +70,11 @@ export function energyByWh(
   atMs: number,
 ): number {
   const { first, hours } = charging.stays[i];
-  const battery = taperOf(problem.sessions[i]);
-  let drawnWh = 0;
-  let stored = battery?.storedWh ?? 0;
-  for (let n = 0; n < hours.length; n++) {
+  const before = hours.map((h, n) => {
     const fromMs = Math.max(problem.slotStartsMs[first + n], problem.sessions[i].arrivalMs);
-    const before = Math.min(hours[n], Math.max(0, (atMs - fromMs) / HOUR_MS));
-    if (battery === undefined) drawnWh += powerW[first + n] * before;
-    else stored = storedAfter(battery, stored, powerW[first + n], before);
-  }
-  return battery === undefined ? drawnWh : (stored - battery.storedWh) / battery.efficiency;
+    return Math.min(h, Math.max(0, (atMs - fromMs) / HOUR_MS));
+  });
+  return energiesOf(problem, charging, i, powerW, before).reduce((sum, wh) => sum + wh, 0);
 }
 
 /** The most that a session can draw over its stay, whatever the circuits leave it, Wh. */
@@ -76,13 +96,14 @@ export function drawnByMs(
   const battery = taperOf(problem.sessions[i]);
   const energies = slotEnergiesWh(problem, charging, i, powerW);
   let drawnWh = 0;
+  let takenOutWh = 0;
   for (let n = 0; n < hours.length; n++) {
     if (drawnWh + energies[n] >= wantedWh && energies[n] > 0) {
       const missingWh = Math.max(0, wantedWh - drawnWh);
       const fromMs = Math.max(arrivalMs, problem.slotStartsMs[first + n]);
       let share = missingWh / energies[n];
       if (battery !== undefined) {
-        const before = battery.storedWh + drawnWh * battery.efficiency;
+        const before = battery.storedWh + drawnWh * battery.efficiency - takenOutWh;
         let low = 0;
         share = 1;
         for (let halving = 0; halving < HALVINGS; halving++) {
@@ -95,6 +116,7 @@ export function drawnByMs(
       return fromMs + Math.ceil((share * hours[n] * HOUR_MS) / 1000) * 1000;
     }
     drawnWh += energies[n];
+    takenOutWh += (givenW(problem.sessions[i], first + n) * hours[n]) / (battery?.efficiency ?? 1);
   }
   return undefined;
 }

@@ -43,7 +43,13 @@ export function greedy(problem: Problem, charging: Charging, order: GreedyOrder)
   const draw = (i: number, k: number) => {
     const battery = batteries[i];
     if (battery === undefined) return;
-    const after = storedAfter(battery, storedWh[i], plan[i][k], stays[i].hours[k - stays[i].first]);
+    const hours = stays[i].hours[k - stays[i].first];
+    const givesW = problem.sessions[i].discharge?.plannedW?.[k] ?? 0;
+    if (givesW > 0) {
+      storedWh[i] -= (givesW * hours) / battery.efficiency;
+      return;
+    }
+    const after = storedAfter(battery, storedWh[i], plan[i][k], hours);
     missingWh[i] -= (after - storedWh[i]) / battery.efficiency;
     storedWh[i] = after;
   };

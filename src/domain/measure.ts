@@ -4,7 +4,15 @@ import { slotEnergiesWh } from "./delivery.ts";
 import { slotBaseLoad } from "./load.ts";
 import type { PowerPlan } from "./plan.ts";
 import type { Problem } from "./problem.ts";
-import { exportPrices, forSurplus, importBaseOf, slotLoad, slotPv, surplusOf } from "./surplus.ts";
+import {
+  exportPrices,
+  forSurplus,
+  importBaseOf,
+  slotLoad,
+  slotProduction,
+  slotPv,
+  surplusOf,
+} from "./surplus.ts";
 import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
 
 /** What a plan delivers and costs. */
@@ -55,8 +63,8 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
     }
   });
   const baseW = slotBaseLoad(problem);
-  const pvPowerW = slotPv(problem);
-  const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - pvPowerW[k]);
+  const productionW = slotProduction(problem);
+  const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - productionW[k]);
   const importPowerW = netW.map((w) => Math.max(0, w));
   return {
     allowedWh,
@@ -64,7 +72,7 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
     chargingPowerW,
     importPowerW,
     exportPowerW: netW.map((w) => Math.max(0, -w)),
-    pvPowerW,
+    pvPowerW: slotPv(problem),
     peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
     demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
     carbonKg,

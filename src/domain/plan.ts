@@ -46,6 +46,7 @@ export interface SessionPlan {
   stationId: string;
   evseId: number;
   command: ProfileCommand | undefined;
+  /** Negative where the vehicle gives. */
   powerW: Float64Array;
   plannedEnergyWh: number;
   shortfallWh: number;
@@ -55,6 +56,9 @@ export interface SessionPlan {
   change: Change;
   /** Missing to the session's minimum when it should be there. */
   minimumShortfallWh: number;
+  /** What the vehicle gives, at the EVSE, and what its driver is paid for it. */
+  dischargedEnergyWh: number;
+  dischargePayment: number;
   /** The plan in plain words, for people. */
   explanation: string;
 }
@@ -82,6 +86,10 @@ export interface PlanSummary {
   exportEnergyWh: number;
   exportRevenue: number;
   changedEnergyWh: number;
+  dischargedEnergyWh: number;
+  dischargePayment: number;
+  /** All import of the site at its price less what export is paid, base load included. */
+  siteEnergyCost: number;
 }
 
 export interface SolveReport {
@@ -119,15 +127,21 @@ export interface ChargingProfile {
 
 export interface ChargingSchedulePeriod {
   startPeriodS: number;
-  /** In the schedule's unit: A per phase, or W in all. */
-  limit: number;
+  /** In the schedule's unit: A per phase, or W in all. Absent in other modes than charging. */
+  limit: number | undefined;
   /** Absent on DC. */
   numberPhases: number | undefined;
+  /** 2.1, in a profile in which the vehicle gives; absent: ChargingOnly. */
+  operationMode?: OperationMode | undefined;
+  /** With CentralSetpoint: negative, what the vehicle gives in the schedule's unit. */
+  setpoint?: number | undefined;
 }
+
+export type OperationMode = "ChargingOnly" | "CentralSetpoint" | "Idle";
 
 /** A profile read back: from atMs until the next step the vehicle may draw this power. */
 export interface PowerStep {
   atMs: number;
-  /** Sum over the phases. */
+  /** Sum over the phases; negative where it gives so much. */
   powerW: number;
 }

@@ -170,7 +170,7 @@ export interface VehicleBattery {
   capacityWh: number;
   /** Stored when the plan or the stay begins. */
   storedWh: number;
-  /** Share of the energy metered at the EVSE that is stored. */
+  /** Share of the energy metered at the EVSE that is stored, and of the energy taken out that arrives there. */
   efficiency: number;
   /** Highest power at the EVSE by energy stored, rising in storedWh, straight in between; empty: no taper. */
   chargeCurve: { storedWh: number; maxPowerW: number }[];
@@ -191,6 +191,13 @@ export interface Discharge {
   minStoredWh: number;
   /** Paid to the driver for each kWh at the EVSE. */
   pricePerKwh: number;
+  /** Stored above what the vehicle needs when it leaves, as energy at the meter: may be given without being charged again. */
+  spareWh: number;
+  /**
+   * What it gives in each slot, W, once that is settled. Session.energyWh and the minimum then hold what
+   * has to be charged again for it.
+   */
+  plannedW: Float64Array | undefined;
 }
 
 export interface Tariff {

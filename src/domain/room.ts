@@ -44,11 +44,14 @@ export class Room {
   /** Circuits whose base load alone is over a limit in some slot. */
   readonly overloaded: number[];
   readonly #footprints: Footprint[];
+  /** What each session gives in each slot, W: it does not charge then. */
+  readonly #gives: (Float64Array | undefined)[];
 
   constructor(problem: Problem, charging: Charging) {
     const { circuits, evses } = problem.site;
     const slotCount = problem.slotStartsMs.length - 1;
     this.circuitCount = circuits.length;
+    this.#gives = problem.sessions.map(({ discharge }) => discharge?.plannedW);
     this.left = limitsOf(problem);
     const limited = new Uint8Array(circuits.length * QUANTITIES);
     for (let n = 0; n < this.left.length; n++) {
@@ -94,8 +97,10 @@ export class Room {
     this.#closeOverloaded(slotCount);
   }
 
-  /** Most power, W, that session i could take in slot k on top of what is taken; never negative. */
+  /** Most power, W, that session i could take in slot k on top of what is taken; never negative, 0 where it gives. */
   fits(i: number, k: number): number {
+    const givesW = this.#gives[i]?.[k] ?? 0;
+    if (givesW > 0) return 0;
     const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     let most = Number.POSITIVE_INFINITY;

@@ -13,20 +13,39 @@ export function slotPv(problem: Problem): Float64Array {
   return pvW.map((_, k) => rangeOver(pvPowerW, starts[k], starts[k + 1]).mean);
 }
 
+/** Mean of what the site makes itself in each slot and what vehicles give as it is settled, W. */
+export function slotProduction(problem: Problem): Float64Array {
+  const starts = problem.slotStartsMs;
+  const productionW = slotPv(problem);
+  for (const { discharge, arrivalMs, departureMs } of problem.sessions) {
+    discharge?.plannedW?.forEach((w, k) => {
+      if (w === 0) return;
+      const presentMs = Math.min(starts[k + 1], departureMs) - Math.max(starts[k], arrivalMs);
+      productionW[k] += (w * Math.max(0, presentMs)) / (starts[k + 1] - starts[k]);
+    });
+  }
+  return productionW;
+}
+
+/** Whether anything but the grid may feed the site. */
+export function hasProduction({ site, sessions }: Problem): boolean {
+  return site.pvPowerW !== undefined || sessions.some(({ discharge }) => discharge?.plannedW !== undefined);
+}
+
 /** Production above the base load in each slot, which flows out unless vehicles take it, W; undefined where there is none. */
 export function surplusOf(problem: Problem): Float64Array | undefined {
-  if (problem.site.pvPowerW === undefined) return undefined;
+  if (!hasProduction(problem)) return undefined;
   const baseW = slotBaseLoad(problem);
-  const surplusW = slotPv(problem).map((pvW, k) => Math.max(0, pvW - baseW[k]));
+  const surplusW = slotProduction(problem).map((pvW, k) => Math.max(0, pvW - baseW[k]));
   return surplusW.some((w) => w > 0) ? surplusW : undefined;
 }
 
 /** Mean import in each slot that is there without any vehicle, W. */
 export function slotImportBase(problem: Problem): Float64Array {
   const baseW = slotBaseLoad(problem);
-  if (problem.site.pvPowerW === undefined) return baseW;
-  const pvW = slotPv(problem);
-  return baseW.map((w, k) => Math.max(0, w - pvW[k]));
+  if (!hasProduction(problem)) return baseW;
+  const productionW = slotProduction(problem);
+  return baseW.map((w, k) => Math.max(0, w - productionW[k]));
 }
 
 /**
@@ -35,7 +54,7 @@ export function slotImportBase(problem: Problem): Float64Array {
  * another: a meter counts them apart.
  */
 export function importBaseOf(problem: Problem): (fromMs: number, toMs: number) => number {
-  if (problem.site.pvPowerW === undefined) return baseLoadOf(problem);
+  if (!hasProduction(problem)) return baseLoadOf(problem);
   const importW = slotImportBase(problem);
   const starts = problem.slotStartsMs;
   return (fromMs, toMs) => {

@@ -13,13 +13,16 @@ const MOST_POINTS = 101;
  */
 export const FULL_SHARE = 0.01;
 
-/** A need given by the state of charge: energy at the meter, Wh, and the battery without its charge curve. */
+/**
+ * A need given by the state of charge: energy at the meter, Wh, the battery without its charge curve, and what
+ * is stored above the target, as energy at the meter.
+ */
 export function readStateOfCharge(
   findings: Findings,
   field: string,
   need: wire.StateOfChargeNeed,
   efficiency: number,
-): { energyWh: number; battery: VehicleBattery } {
+): { energyWh: number; battery: VehicleBattery; spareWh: number } {
   const soc = findings.number(`${field}.soc_percent`, need.socPercent, PERCENT);
   const full = readFull(findings, field, need);
   const wanted = findings.number(`${field}.target_soc_percent`, need.targetSocPercent ?? full, PERCENT);
@@ -46,8 +49,10 @@ export function readStateOfCharge(
   if (energyWh > LARGEST.energyWh) {
     findings.wrong(field, `comes to ${energyWh} Wh at the meter, at most ${LARGEST.energyWh}`);
   }
+  const spareWh = ((Math.max(0, soc - target) / 100) * capacityWh) / efficiency;
   return {
     energyWh,
+    spareWh,
     battery: { capacityWh, storedWh: (soc / 100) * capacityWh, efficiency, chargeCurve: [] },
   };
 }

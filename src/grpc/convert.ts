@@ -1,4 +1,4 @@
-import type { Preference, Problem, Session, SolverChoice } from "../domain/problem.ts";
+import type { Evse, Preference, Problem, Session, SolverChoice } from "../domain/problem.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import { SolverKind, Preference as WirePreference } from "../gen/wattslot/v1/optimizer.ts";
 import { BOUNDS } from "./bounds.ts";
@@ -69,7 +69,7 @@ export function toProblem(request: wire.OptimizeRequest, nowMs: number): Problem
     timeZone: where?.site.timeZone ?? "UTC",
   });
   const goals = readObjective(findings, request.objective, site);
-  readInstalledPlans(findings, request.installedPlans, sessions, startMs);
+  readInstalledPlans(findings, request.installedPlans, { sessions, evses: where?.site.evses ?? [] }, startMs);
   const options = readOptions(findings, request.options);
 
   findings.throwIfAny();
@@ -255,7 +255,7 @@ function readObjective(
 function readInstalledPlans(
   findings: Findings,
   plans: readonly wire.InstalledPlan[],
-  sessions: readonly Session[],
+  { sessions, evses }: { sessions: readonly Session[]; evses: readonly Evse[] },
   planStartMs: number,
 ): void {
   const sessionOf = new Map(sessions.map((session) => [session.sessionId, session]));
@@ -268,7 +268,9 @@ function readInstalledPlans(
     else if (sessionId !== "")
       findings.wrong(`${field}.session_id`, `the same as that of installed_plans[${other}]`);
     if (powerW === undefined) findings.wrong(`${field}.power_w`, "is required");
-    const range = { min: 0, max: LARGEST.powerW };
+    const evse = evses[sessionOf.get(sessionId)?.evse ?? -1];
+    const mostGivenW = (evse?.maxDischargePowerW ?? 0) > 0 ? LARGEST.powerW : 0;
+    const range = { min: 0 - mostGivenW, max: LARGEST.powerW };
     const series = readSeries(findings, `${field}.power_w`, powerW, range, planStartMs);
     const id = findings.whole(
       `${field}.charging_profile_id`,

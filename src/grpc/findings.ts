@@ -49,11 +49,6 @@ export class Findings {
     this.notices.push({ code, field, message });
   }
 
-  /** A field of the contract that is not served yet: refused, for ignoring it would change its sender's plan. */
-  unsupported(field: string, isGiven: boolean): void {
-    if (isGiven) this.wrong(field, "not supported yet");
-  }
-
   /** A number in [min, max], or above `above`; NaN where it is not. */
   number(field: string, value: number, range: { min?: number; above?: number; max: number }): number {
     const { min = Number.NEGATIVE_INFINITY, above = Number.NEGATIVE_INFINITY, max } = range;

@@ -36,7 +36,9 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       importPowerW: milli(plan.importPowerW),
       batteryPowerW: plan.batteryPowerW === undefined ? [] : milli(plan.batteryPowerW),
       exportPowerW:
-        summary.pvEnergyWh > 0 || plan.batteryPowerW !== undefined ? milli(plan.exportPowerW) : [],
+        summary.pvEnergyWh > 0 || summary.dischargedEnergyWh > 0 || plan.batteryPowerW !== undefined
+          ? milli(plan.exportPowerW)
+          : [],
       pvPowerW: summary.pvEnergyWh > 0 ? milli(plan.pvPowerW) : [],
       circuits: plan.circuits.map(toCircuitPlan),
       wave1ByTime: plan.wave1ByMs === undefined ? undefined : new Date(plan.wave1ByMs),
@@ -57,6 +59,9 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       exportEnergyWh: round(summary.exportEnergyWh, 1e3),
       exportRevenue: round(summary.exportRevenue, 1e6),
       changedEnergyWh: round(summary.changedEnergyWh, 1e3),
+      dischargedEnergyWh: round(summary.dischargedEnergyWh, 1e3),
+      dischargePayment: round(summary.dischargePayment, 1e6),
+      siteEnergyCost: round(summary.siteEnergyCost, 1e6),
     },
     notices: plan.notices,
     solve: {
@@ -98,6 +103,8 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     explanation: plan.explanation,
     minimumShortfallWh: round(plan.minimumShortfallWh, 1e3),
     change: Change[plan.change],
+    dischargedEnergyWh: round(plan.dischargedEnergyWh, 1e3),
+    dischargePayment: round(plan.dischargePayment, 1e6),
   };
 }
 
@@ -117,15 +124,17 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
         startSchedule: new Date(profile.startScheduleMs),
         durationSeconds: undefined,
         chargingRateUnit: ChargingRateUnit[profile.chargingRateUnit],
-        chargingSchedulePeriods: profile.periods.map(({ startPeriodS, limit, numberPhases }) => ({
-          startPeriodSeconds: startPeriodS,
-          limit,
-          numberPhases,
-          phaseToUse: undefined,
-          setpoint: undefined,
-          dischargeLimit: undefined,
-          operationMode: "",
-        })),
+        chargingSchedulePeriods: profile.periods.map(
+          ({ startPeriodS, limit, numberPhases, operationMode, setpoint }) => ({
+            startPeriodSeconds: startPeriodS,
+            limit,
+            numberPhases,
+            phaseToUse: undefined,
+            setpoint,
+            dischargeLimit: undefined,
+            operationMode: operationMode ?? "",
+          }),
+        ),
         minChargingRate: undefined,
       },
     ],

@@ -3,6 +3,7 @@ import type { Evse, OcppVersion, Session, VehicleBattery } from "../domain/probl
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import { readChargeCurve, readStateOfCharge } from "./battery.ts";
 import { readDepartureChances, readMinimum } from "./checkpoints.ts";
+import { readDischarge } from "./discharge.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
 import { evseKey, type ReadSite } from "./site.ts";
 
@@ -126,8 +127,6 @@ function readSession(
   context: SessionContext,
 ): Session {
   const { evse, planStartMs } = context;
-  findings.unsupported(`${field}.discharge`, session.discharge !== undefined);
-
   const stay = readStay(findings, field, session, context);
   const isHere = stay.arrivalMs <= planStartMs;
   const { transactionId } = session;
@@ -139,7 +138,7 @@ function readSession(
       "the vehicle is here but its transaction is not known: it is sent a TxDefaultProfile",
     );
   }
-  const { energyWh, battery } = readNeed(findings, field, session.need, context.efficiency);
+  const { energyWh, battery, spareWh } = readNeed(findings, field, session.need, context.efficiency);
   const { departureMs } = stay;
   const read: Session = {
     sessionId: session.sessionId,
@@ -170,7 +169,11 @@ function readSession(
   };
   const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;
   const chargeCurve = readChargeCurve(findings, field, session, battery?.capacityWh, fullPowerW);
-  return { ...read, battery: battery && { ...battery, chargeCurve } };
+  return {
+    ...read,
+    battery: battery && { ...battery, chargeCurve },
+    discharge: readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, spareWh),
+  };
 }
 
 /** Whole seconds inside the stay as given; what lies before the plan is left out. */
@@ -228,19 +231,19 @@ function readTransactionId(
   }
 }
 
-/** Energy still to be delivered at the meter, Wh, and the battery where its state is known. */
+/** Energy still to be delivered at the meter, Wh, the battery where its state is known, and what that has to spare. */
 function readNeed(
   findings: Findings,
   field: string,
   need: wire.Session["need"],
   efficiency: number,
-): { energyWh: number; battery: VehicleBattery | undefined } {
+): { energyWh: number; battery: VehicleBattery | undefined; spareWh: number } {
   if (need?.$case === "stateOfCharge")
     return readStateOfCharge(findings, `${field}.state_of_charge`, need.value, efficiency);
   if (need === undefined) findings.wrong(`${field}.need`, "energy_wh or state_of_charge is required");
   const energyWh =
     need === undefined ? Number.NaN : findings.number(`${field}.energy_wh`, need.value, ENERGY_WH);
-  return { energyWh, battery: undefined };
+  return { energyWh, battery: undefined, spareWh: 0 };
 }
 
 type Vehicle = Pick<Session, "maxCurrentA" | "minCurrentA" | "maxPowerW" | "phaseCount">;

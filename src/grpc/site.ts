@@ -360,7 +360,7 @@ function readEvse(
     supply,
     ...limits,
     uncontrolledPowerW,
-    maxDischargePowerW: 0,
+    maxDischargePowerW: findings.number(`${field}.max_discharge_power_w`, evse.maxDischargePowerW, POWER_W),
     maxPhaseSwitches: 0,
     ocpp,
   };

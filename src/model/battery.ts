@@ -1,7 +1,8 @@
 import { taperOf } from "../domain/delivery.ts";
+import { mayGive } from "../domain/discharge.ts";
 import type { VehicleBattery } from "../domain/problem.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addDrawnEntry, addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
+import { addDrawnEntry, addKeptEntry, addPowerEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 /** A straight bound of the power by the energy stored: power <= atZeroKw + slope x stored, kW and kWh. */
 interface Cut {
@@ -19,16 +20,24 @@ interface Point {
 const LEAST_W = 1;
 
 /**
- * Adds, for each session with a charge curve, the energy stored at the end of each slot and the rows
- * that bind it: stored = stored before + efficiency x hours x what is drawn, and what is drawn at most
- * the curve at both ends of the slot. The curve's stand-in is concave and the state moves straight, so
- * both ends suffice; where the curve falls the end does, where it rises the start.
+ * Adds, for each session whose battery decides what it draws or that may give, the energy stored at the
+ * end of each slot and the rows that bind it: stored = stored before + efficiency x hours x what is drawn -
+ * hours x what is given / efficiency, at most the capacity where something is given, and what is drawn at
+ * most the curve at both ends of the slot. The curve's stand-in is concave and the state moves straight, so
+ * both ends suffice; where the curve falls the end does, where it rises the start. Returns the column of
+ * each entry, -1 where there is none.
  */
-export function addBatteryRows(powers: Powers, builder: LpBuilder, energy: readonly EnergyColumns[]): void {
+export function addBatteryRows(
+  powers: Powers,
+  builder: LpBuilder,
+  energy: readonly EnergyColumns[],
+): Int32Array {
+  const stored = new Int32Array(powers.columns.length).fill(-1);
   powers.problem.sessions.forEach((session, i) => {
-    const battery = taperOf(session);
-    if (battery !== undefined) addChain(powers, builder, i, battery, energy[i].energyKwh);
+    const battery = mayGive(session) ? session.battery : taperOf(session);
+    if (battery !== undefined) addChain(powers, builder, i, battery, energy[i].energyKwh, stored);
   });
+  return stored;
 }
 
 function addChain(
@@ -37,29 +46,45 @@ function addChain(
   i: number,
   battery: VehicleBattery,
   energyKwh: number,
+  columns: Int32Array,
 ): void {
   const { offsets, hours, undrawn, maxKw } = powers;
-  const endWh = Math.min(battery.capacityWh, battery.storedWh + 1000 * energyKwh * battery.efficiency);
+  const { discharge } = powers.problem.sessions[i];
+  const { first } = powers.charging.stays[i];
+  const isGiving = discharge !== undefined;
+  const fromWh = isGiving ? Math.min(battery.storedWh, discharge.minStoredWh) : battery.storedWh;
+  const endWh = isGiving
+    ? battery.capacityWh
+    : Math.min(battery.capacityWh, battery.storedWh + 1000 * energyKwh * battery.efficiency);
   const startKwh = battery.storedWh / 1000;
   const highestKw = maxKw.subarray(offsets[i], offsets[i + 1]).reduce((a, b) => Math.max(a, b), 0);
-  const cuts = cutsOf(battery, endWh).filter(
+  const cuts = cutsOf(battery, fromWh, endWh).filter(
     ({ atZeroKw, slope }) =>
-      Math.min(atZeroKw + slope * startKwh, atZeroKw + (slope * endWh) / 1000) < highestKw,
+      Math.min(atZeroKw + (slope * fromWh) / 1000, atZeroKw + (slope * endWh) / 1000) < highestKw,
   );
-  const first = builder.columnCount;
+  let before = -1;
   for (let n = offsets[i]; n < offsets[i + 1]; n++) {
-    const stored = builder.addColumn(0, 0, Number.POSITIVE_INFINITY);
-    const isFirst = stored === first;
+    const isFirst = before < 0;
+    const givenW = discharge?.plannedW?.[first + n - offsets[i]] ?? 0;
+    // What a plan gives is settled before what it charges: that the battery holds as much is a goal.
+    const stored = builder.addColumn(
+      0,
+      discharge?.plannedW === undefined ? 0 : Number.NEGATIVE_INFINITY,
+      isGiving ? Math.max(startKwh, battery.capacityWh / 1000) : Number.POSITIVE_INFINITY,
+    );
+    columns[n] = stored;
     builder.addEntry(stored, 1);
-    if (!isFirst) builder.addEntry(stored - 1, -1);
-    addDrawnEntry(powers, builder, n, -battery.efficiency * hours[n]);
-    builder.endRow(isFirst ? startKwh : 0, isFirst ? startKwh : 0);
-    for (const { atZeroKw, slope } of cuts) {
+    if (!isFirst) builder.addEntry(before, -1);
+    addKeptEntry(powers, builder, n, -battery.efficiency * hours[n]);
+    const balance = (isFirst ? startKwh : 0) - (givenW * hours[n]) / battery.efficiency / 1000;
+    builder.endRow(balance, balance);
+    for (const { atZeroKw, slope } of givenW > 0 ? [] : cuts) {
       const isAtStart = slope > 0;
       addDrawnEntry(powers, builder, n, 1);
-      if (slope !== 0 && !(isAtStart && isFirst)) builder.addEntry(isAtStart ? stored - 1 : stored, -slope);
+      if (slope !== 0 && !(isAtStart && isFirst)) builder.addEntry(isAtStart ? before : stored, -slope);
       builder.endRow(Number.NEGATIVE_INFINITY, atZeroKw + (isAtStart && isFirst ? slope * startKwh : 0));
     }
+    before = stored;
     if (undrawn[n] < 0) continue;
     addPowerEntry(powers, builder, n, 1);
     builder.addEntry(undrawn[n], -1);
@@ -67,9 +92,10 @@ function addChain(
   }
 }
 
-/** The straight pieces of the concave stand-in of a charge curve between what is stored and `endWh`. */
-function cutsOf(battery: VehicleBattery, endWh: number): Cut[] {
-  const points = concaveBelow(stretchOf(battery.chargeCurve, battery.storedWh, endWh));
+/** The straight pieces of the concave stand-in of a charge curve between two stored energies. */
+function cutsOf(battery: VehicleBattery, fromWh: number, endWh: number): Cut[] {
+  if (battery.chargeCurve.length === 0) return [];
+  const points = concaveBelow(stretchOf(battery.chargeCurve, fromWh, endWh));
   return points.slice(points.length > 1 ? 1 : 0).map(({ storedWh, maxPowerW }, n) => {
     const before = points[n];
     const span = storedWh - before.storedWh;

@@ -1,8 +1,10 @@
-import { HOUR_MS } from "../domain/charging.ts";
+import { type Charging, HOUR_MS } from "../domain/charging.ts";
 import { energyByWh } from "../domain/delivery.ts";
+import { givenWh } from "../domain/discharge.ts";
 import type { PowerPlan } from "../domain/plan.ts";
+import type { Problem } from "../domain/problem.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addDrawnEntry, type EnergyColumns, type Powers } from "./program.ts";
+import { addKeptEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 // A minimum weighs more than any requested energy that could take its room: a kWh on one phase may
 // stand against three of a vehicle on three, and fairness doubles a penalty.
@@ -19,7 +21,7 @@ interface Checkpoint {
 }
 
 /**
- * A session's checkpoints. The minimum weighs above every requested energy. For each time at which
+ * A session's checkpoints. What it is to give has to be there; the minimum weighs above every requested energy. For each time at which
  * the vehicle may have left, what is then missing of its need costs its worth times the chance that
  * it leaves just then: the expected value of energy that it leaves without, so that the plan charges
  * early as far as the odds are worth it, and no further.
@@ -27,7 +29,8 @@ interface Checkpoint {
 function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[] {
   const { problem, charging, pricing } = powers;
   const { minimum, departureChances, priority } = problem.sessions[i];
-  const checkpoints: Checkpoint[] = [];
+  const ofGiving = givingCheckpoints(problem, charging, i, priority * pricing.unmet);
+  const checkpoints: Checkpoint[] = ofGiving;
   if (minimum !== undefined && minimum.energyWh > 0) {
     const priorities = problem.sessions.map((session) => session.priority);
     const weight = (MINIMUM_WEIGHT * pricing.unmet * Math.max(...priorities)) / Math.min(...priorities);
@@ -37,7 +40,9 @@ function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[]
   for (const { atMs, probability } of departureChances) {
     const weight = (probability - before) * pricing.worth * priority;
     before = probability;
-    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh, weight });
+    // What is given later has not to be there yet.
+    const laterKwh = (givenWh(problem, charging, i) - givenWh(problem, charging, i, atMs)) / 1000;
+    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh - laterKwh, weight });
   }
   const { first, end } = charging.stays[i];
   const fullW = new Float64Array(end);
@@ -48,6 +53,22 @@ function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[]
     const energyKwh = Math.min(checkpoint.energyKwh, mostKwh, needKwh);
     return energyKwh > 0 ? [{ ...checkpoint, energyKwh }] : [];
   });
+}
+
+/** What has to be in a battery when each stretch of giving ends, so that it never holds less than what is kept. */
+function givingCheckpoints(problem: Problem, charging: Charging, i: number, weight: number): Checkpoint[] {
+  const { battery, discharge, departureMs } = problem.sessions[i];
+  if (battery === undefined || discharge?.plannedW === undefined) return [];
+  const { first, end } = charging.stays[i];
+  const checkpoints: Checkpoint[] = [];
+  for (let k = first; k < end; k++) {
+    const endsHere = k + 1 === end || discharge.plannedW[k + 1] === 0;
+    if (discharge.plannedW[k] === 0 || !endsHere) continue;
+    const atMs = Math.min(problem.slotStartsMs[k + 1], departureMs);
+    const ownWh = (battery.storedWh - discharge.minStoredWh) / battery.efficiency;
+    checkpoints.push({ atMs, energyKwh: (givenWh(problem, charging, i, atMs) - ownWh) / 1000, weight });
+  }
+  return checkpoints;
 }
 
 /** Hours of presence before a time in each slot of a stay. */
@@ -70,7 +91,7 @@ export function addCheckpointRows(
     for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
       const missing = builder.addColumn(weight, 0, energyKwh);
       hoursBefore(powers, i, atMs).forEach((hours, n) => {
-        if (hours > 0) addDrawnEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (hours > 0) addKeptEntry(powers, builder, powers.offsets[i] + n, hours);
       });
       builder.addEntry(missing, 1);
       builder.endRow(energyKwh, Number.POSITIVE_INFINITY);
@@ -99,6 +120,6 @@ export function worthOfEarly(powers: Powers, plan: PowerPlan, i: number, k: numb
 
 /** Whether it matters to a session when in its stay it gets its energy. */
 export function hasCheckpoints({ problem }: Powers, i: number): boolean {
-  const { minimum, departureChances } = problem.sessions[i];
-  return minimum !== undefined || departureChances.length > 0;
+  const { minimum, departureChances, discharge } = problem.sessions[i];
+  return minimum !== undefined || departureChances.length > 0 || discharge?.plannedW !== undefined;
 }

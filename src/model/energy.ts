@@ -1,7 +1,8 @@
 import { energyWh, mostEnergyWh, taperOf } from "../domain/delivery.ts";
+import { mayGive } from "../domain/discharge.ts";
 import { installedPlan } from "./installed.ts";
 import type { LpBuilder } from "./lp.ts";
-import { addDrawnEntry, type EnergyColumns, type Powers } from "./program.ts";
+import { addKeptEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 /**
  * Marginal penalties of the shares of a need that stay unmet, first tenth to last: convex, so
@@ -43,7 +44,10 @@ export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolea
     // With a charge curve it has columns of its own for what the vehicle does not draw.
     const overKwh = hasTaper ? 0 : Math.max(floorKwh, session.energyWh > 0 ? minimumKwh : 0);
     const over = overKwh > 0 ? builder.addColumn(pricing.over, 0, overKwh) : -1;
-    for (let n = offsets[i]; n < offsets[i + 1]; n++) addDrawnEntry(powers, builder, n, hours[n]);
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) addKeptEntry(powers, builder, n, hours[n]);
+    // What it has to spare it may give for good.
+    const spareKwh = mayGive(session) ? (session.discharge?.spareWh ?? 0) / 1000 : 0;
+    if (spareKwh > 0) builder.addEntry(builder.addColumn(0, 0, spareKwh), 1);
     for (let s = 0; s < factors.length; s++) builder.addEntry(unmet + s, 1);
     if (over >= 0) builder.addEntry(over, -1);
     builder.endRow(energyKwh, energyKwh);

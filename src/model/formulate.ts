@@ -1,5 +1,6 @@
 import type { Charging } from "../domain/charging.ts";
 import { taperOf } from "../domain/delivery.ts";
+import { mayGive } from "../domain/discharge.ts";
 import type { Problem } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
 import { slotImportBase } from "../domain/surplus.ts";
@@ -7,6 +8,7 @@ import { addBatteryRows } from "./battery.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
+import { givingCost } from "./discharge.ts";
 import { addEnergyRows } from "./energy.ts";
 import { LpBuilder } from "./lp.ts";
 import { pricingOf, UNDRAWN } from "./pricing.ts";
@@ -29,7 +31,9 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
   const surplus = addSurplus(powers, builder);
   const demand = addDemandCharge(powers, builder, surplus);
   const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
-  const isInner = room.phasorLines.size > 0 || problem.sessions.some((session) => taperOf(session));
+  const isInner =
+    room.phasorLines.size > 0 ||
+    problem.sessions.some(({ battery }) => (battery?.chargeCurve.length ?? 0) > 0);
   return { ...powers, lp: builder.build(), scarce, energy, circuitRows, isInner, surplus, demand, flat };
 }
 
@@ -50,6 +54,8 @@ export function powersOf(problem: Problem, charging: Charging, builder: LpBuilde
     columns: new Int32Array(count),
     extras: new Int32Array(count).fill(-1),
     undrawn: new Int32Array(count).fill(-1),
+    given: new Int32Array(count).fill(-1),
+    regain: new Float64Array(count),
     minKw: new Float64Array(count),
     maxKw: new Float64Array(count),
     hours: new Float64Array(count),
@@ -63,13 +69,16 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
   const { first, end, hours } = charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
   const { energyWh, uninterruptible } = problem.sessions[i];
-  const maxKw = (energyWh > 0 ? maxPowerW : floorPowerW) / 1000;
+  const { discharge, battery } = problem.sessions[i];
+  const isOpen = mayGive(problem.sessions[i]);
+  const chargesKw = (energyWh > 0 || isOpen ? maxPowerW : floorPowerW) / 1000;
   const floorKw = floorPowerW / 1000;
   // Within a block a vehicle must draw something, whatever its charger's minimum.
   const minKw = Math.max(minPowerW, uninterruptible ? stepPowerW : 0) / 1000;
   const hasTaper = taperOf(problem.sessions[i]) !== undefined;
   for (let k = first; k < end; k++) {
     const n = powers.offsets[i] + k - first;
+    const maxKw = (discharge?.plannedW?.[k] ?? 0) > 0 ? 0 : chargesKw;
     powers.hours[n] = hours[k - first];
     powers.minKw[n] = Math.min(minKw, maxKw);
     powers.maxKw[n] = maxKw;
@@ -89,5 +98,8 @@ function addPowerColumns(powers: Powers, builder: LpBuilder, i: number): void {
         0,
         powers.minKw[n],
       );
+    if (!isOpen || battery === undefined) continue;
+    powers.given[n] = builder.addColumn(givingCost(powers, i, k) * hours[k - first], 0, 0);
+    powers.regain[n] = 1 / battery.efficiency ** 2;
   }
 }

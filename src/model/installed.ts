@@ -19,8 +19,9 @@ export function installedPlan(
   i: number,
   plannedWh: number,
 ): Float64Array | undefined {
-  const { installed, arrivalMs, departureMs, uninterruptible, energyWh: neededWh } = problem.sessions[i];
-  if (installed === undefined || uninterruptible) return undefined;
+  const session = problem.sessions[i];
+  const { installed, arrivalMs, departureMs, uninterruptible, energyWh: neededWh, discharge } = session;
+  if (installed === undefined || uninterruptible || discharge !== undefined) return undefined;
   const { first, end } = charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW, floorPowerW } = charging.ranges[i];
   const own = new Float64Array(problem.slotStartsMs.length - 1);

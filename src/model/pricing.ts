@@ -11,6 +11,8 @@ const DEFAULT_CHANGE = 1e-3;
 const OVER = 2e-3;
 /** For a kWh that a limit allows and the battery does not take, in units of the mean price. */
 export const UNDRAWN = 2e-3;
+/** Wear that only breaks ties, in units of the mean price for each kWh stored or taken out again. */
+export const WEAR = 1e-3;
 // Of energy that a vehicle leaves without, in units of the mean price, where the request tells none.
 const DEFAULT_WORTH = 3;
 /** All weights that only break ties add up to less than this, in units of the mean price. */

@@ -25,6 +25,10 @@ export interface Powers {
   extras: Int32Array;
   /** Columns of power that a limit allows and the battery does not take; -1 where there is none. */
   undrawn: Int32Array;
+  /** Columns of power that the vehicle gives, kW, where that is still to be planned; -1 elsewhere. */
+  given: Int32Array;
+  /** Energy at the meter that it takes to store again what 1 kWh given has taken out. */
+  regain: Float64Array;
   /** Bounds of the power when it is not 0, kW. */
   minKw: Float64Array;
   maxKw: Float64Array;
@@ -106,4 +110,10 @@ export function addPowerEntry(powers: Powers, builder: LpBuilder, n: number, fac
 export function addDrawnEntry(powers: Powers, builder: LpBuilder, n: number, factor: number): void {
   addPowerEntry(powers, builder, n, factor);
   if (powers.undrawn[n] >= 0) builder.addEntry(powers.undrawn[n], -factor);
+}
+
+/** The same less what is to be drawn again for what the vehicle gives. */
+export function addKeptEntry(powers: Powers, builder: LpBuilder, n: number, factor: number): void {
+  addDrawnEntry(powers, builder, n, factor);
+  if (powers.given[n] >= 0) builder.addEntry(powers.given[n], -factor * powers.regain[n]);
 }

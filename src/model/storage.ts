@@ -1,35 +1,41 @@
 import { type Charging, HOUR_MS } from "../domain/charging.ts";
+import { type DischargePlan, withDischarge } from "../domain/discharge.ts";
 import { slotBaseLoad } from "../domain/load.ts";
 import { forPresence } from "../domain/measure.ts";
 import type { Problem, StationaryBattery } from "../domain/problem.ts";
 import { QUANTITIES, Room } from "../domain/room.ts";
-import { exportPrices, slotPv } from "../domain/surplus.ts";
+import { exportPrices, slotProduction } from "../domain/surplus.ts";
 import { demandWindows } from "../domain/tariff.ts";
 import { voltagesOf } from "../domain/wiring.ts";
 import type { LoadedProgram, Solver } from "../solve/solver.ts";
 import { addBatteryRows } from "./battery.ts";
 import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
+import { addReverseRows, givenIn, givingCost, openGiving, solveGiving } from "./discharge.ts";
 import { addEnergyRows } from "./energy.ts";
 import { powersOf } from "./formulate.ts";
 import { LpBuilder } from "./lp.ts";
-import { horizonHours, PEAK_PER_HOUR } from "./pricing.ts";
-import { addPowerEntry, type Powers } from "./program.ts";
+import { horizonHours, PEAK_PER_HOUR, WEAR } from "./pricing.ts";
+import { addPowerEntry, type Powers, powerKw } from "./program.ts";
 
-// Wear that only breaks ties, in units of the mean price for each kWh in or out.
-const WEAR = 1e-3;
 // What a solver leaves a whole watt short of.
 const DUST_W = 1e-5;
 
-/** When the site's battery charges and discharges. */
-export interface BatteryPlan {
-  /** Into the battery in each slot, W; negative out of it. */
-  powerW: Float64Array;
-  /** What it adds to the program's objective: energy bought and saved, wear, what is stored at the end. */
+/** When what stores energy for the site takes it and gives it back. */
+export interface Storage {
+  /** Into the site's battery in each slot, W; negative out of it. Zeros without a battery. */
+  batteryW: Float64Array;
+  /** What each vehicle gives. */
+  given: DischargePlan;
+}
+
+/** How the site's storage is used, and what that is worth. */
+export interface StoragePlan extends Storage {
+  /** What it adds to the program's objective: energy bought and saved, wear, drivers' price, what is stored at the end. */
   cost: number;
-  /** Proved lower bound of vehicles and battery together, in the program's terms. */
+  /** Proved lower bound of vehicles and storage together, in the program's terms. */
   bound: number;
-  /** The highest import that the site has without it, W. */
+  /** The highest import that the site has without its battery, W. */
   peakW: number;
 }
 
@@ -38,6 +44,7 @@ interface Slot {
   hours: number;
   /** Base load less production, W. */
   netW: number;
+  productionW: number;
   /** In the program's unit, per kWh; export at most import. */
   importCost: number;
   exportCost: number;
@@ -48,68 +55,90 @@ function slotsOf(powers: Powers): Slot[] {
   const starts = problem.slotStartsMs;
   const paid = exportPrices(problem);
   const baseW = slotBaseLoad(problem);
-  const pvW = slotPv(problem);
+  const productionW = slotProduction(problem);
   return Array.from(paid, (price, k) => ({
     hours: (starts[k + 1] - starts[k]) / HOUR_MS,
-    netW: baseW[k] - pvW[k],
+    netW: baseW[k] - productionW[k],
+    productionW: productionW[k],
     importCost: pricing.importMoney(k),
     exportCost: price * pricing.moneyScale,
   }));
 }
 
 /**
- * Schedules the site's battery together with the vehicles in one linear program: energy balance
- * in each slot, stored energy within its bounds, the round trip's losses half on each way. First the
- * program is solved without the battery; the highest import of that is what the battery may not pass.
- * It does not discharge while import costs less than nothing, so that charging and discharging at once
- * never pays. Its charging counts under the limits of its circuit, its discharging makes no room.
- * Undefined where there is no time, or the battery can do nothing.
+ * Schedules the site's battery and what vehicles give together with what they charge in one linear program:
+ * energy balance in each slot, stored energy within its bounds, losses on each way. First the program is
+ * solved without them; the highest import of that is what the battery may not pass. Nothing is given while
+ * import costs less than nothing, so that taking and giving at once never pays. What the battery charges
+ * counts under the limits of its circuit, what flows back makes no room and is held within the same limits.
+ * Undefined where there is no time, or there is nothing to gain.
  */
-export function scheduleBattery(
+export function scheduleStorage(
   problem: Problem,
   charging: Charging,
   solver: Solver,
   scarce: boolean,
   leftMs: () => number,
-): BatteryPlan | undefined {
+): StoragePlan | undefined {
+  if (leftMs() <= 0) return undefined;
   const { battery } = problem.site;
-  if (battery === undefined || leftMs() <= 0) return undefined;
   const builder = new LpBuilder();
   const powers = powersOf(problem, charging, builder);
   const energy = addEnergyRows(powers, builder, scarce);
   addCheckpointRows(powers, builder, energy);
-  addBatteryRows(powers, builder, energy);
+  const stored = addBatteryRows(powers, builder, energy);
   const room = new Room(problem, charging);
   addCircuitRows(powers, builder, room);
   const slots = slotsOf(powers);
-  const columns = addBattery(powers, builder, slots, battery);
-  const closed = addBatteryLimits(powers, builder, room, battery, columns);
+  const columns = addFlows(powers, builder, slots);
+  const closed = battery && addBatteryLimits(powers, builder, room, battery, columns);
+  addReverseRows(
+    powers,
+    builder,
+    slots,
+    battery && {
+      circuit: battery.circuit,
+      maxKw: battery.maxDischargePowerW / 1000,
+      out: columns.out,
+    },
+  );
   addImportRows(powers, builder, slots, columns);
-  const lp = builder.build();
-  const loaded = solver.load(lp);
+  const loaded = solver.load(builder.build());
   try {
-    return solveInTurn(powers, loaded, slots, battery, columns, closed, leftMs);
+    return solveInTurn({ powers, loaded, slots, columns, stored, closed }, leftMs);
   } finally {
     loaded.dispose();
   }
 }
 
-/** Columns of each slot: power in and out, kW; energy stored at its end, kWh; what flows out of the site, kW. */
-interface BatteryColumns {
+/** First columns of the slots: the battery's power in and out, kW; what flows out of the site, kW. */
+interface FlowColumns {
+  /** -1 without a battery, as `out`. */
   into: number;
   out: number;
-  stored: number;
   exported: number;
   /** The highest import of any slot, kW. */
   peak: number;
 }
 
+function addFlows(powers: Powers, builder: LpBuilder, slots: readonly Slot[]): FlowColumns {
+  const { battery } = powers.problem.site;
+  const { into, out } =
+    battery === undefined ? { into: -1, out: -1 } : addBattery(powers, builder, slots, battery);
+  const exported = builder.columnCount;
+  for (const { importCost, exportCost, hours } of slots) {
+    builder.addColumn((importCost - exportCost) * hours, 0, Number.POSITIVE_INFINITY);
+  }
+  return { into, out, exported, peak: builder.addColumn(0, 0, Number.POSITIVE_INFINITY) };
+}
+
+/** The battery's power in and out, and the energy stored in it at the end of each slot, kWh. */
 function addBattery(
   powers: Powers,
   builder: LpBuilder,
   slots: readonly Slot[],
   battery: StationaryBattery,
-): BatteryColumns {
+): { into: number; out: number } {
   const count = slots.length;
   const into = builder.columnCount;
   for (const { importCost, hours } of slots) builder.addColumn((importCost + WEAR) * hours, 0, 0);
@@ -121,11 +150,6 @@ function addBattery(
   for (let k = 0; k < count; k++) {
     builder.addColumn(k === count - 1 ? -value : 0, least, battery.capacityWh / 1000);
   }
-  const exported = builder.columnCount;
-  for (const { importCost, exportCost, hours } of slots) {
-    builder.addColumn((importCost - exportCost) * hours, 0, Number.POSITIVE_INFINITY);
-  }
-  const peak = builder.addColumn(0, 0, Number.POSITIVE_INFINITY);
   slots.forEach(({ hours }, k) => {
     builder.addEntry(stored + k, 1);
     if (k > 0) builder.addEntry(stored + k - 1, -1);
@@ -134,7 +158,7 @@ function addBattery(
     const before = k === 0 ? battery.storedWh / 1000 : 0;
     builder.endRow(before, before);
   });
-  return { into, out, stored, exported, peak };
+  return { into, out };
 }
 
 /** Worth of a kWh stored at the end, in the program's unit. */
@@ -153,7 +177,7 @@ function addBatteryLimits(
   builder: LpBuilder,
   room: Room,
   battery: StationaryBattery,
-  { into }: BatteryColumns,
+  { into }: FlowColumns,
 ): Set<number> {
   const { problem, charging, offsets } = powers;
   const { circuits, evses } = problem.site;
@@ -200,19 +224,28 @@ function addImportRows(
   powers: Powers,
   builder: LpBuilder,
   slots: readonly Slot[],
-  columns: BatteryColumns,
+  columns: FlowColumns,
 ): void {
   const { problem, charging, pricing } = powers;
   const starts = problem.slotStartsMs;
   const { into, out, exported, peak } = columns;
+  const addFlow = (n: number, factor: number) => {
+    addPowerEntry(powers, builder, n, factor);
+    if (powers.given[n] >= 0) builder.addEntry(powers.given[n], -factor);
+  };
+  const addSiteFlows = (k: number, factor: number) => {
+    if (into >= 0) {
+      builder.addEntry(into + k, factor);
+      builder.addEntry(out + k, -factor);
+    }
+    builder.addEntry(exported + k, factor);
+  };
   const enter = (k: number, factor: number) => {
     for (const i of charging.present[k]) {
       const n = powers.offsets[i] + k - charging.stays[i].first;
-      addPowerEntry(powers, builder, n, (factor * powers.hours[n]) / slots[k].hours);
+      addFlow(n, (factor * powers.hours[n]) / slots[k].hours);
     }
-    builder.addEntry(into + k, factor);
-    builder.addEntry(out + k, -factor);
-    builder.addEntry(exported + k, factor);
+    addSiteFlows(k, factor);
   };
   slots.forEach(({ netW }, k) => {
     enter(k, 1);
@@ -234,67 +267,75 @@ function addImportRows(
     forPresence(problem, charging, span, (i, k, hours) => {
       shares.set(powers.offsets[i] + k - charging.stays[i].first, hours / span.hours);
     });
-    for (const [n, share] of shares) addPowerEntry(powers, builder, n, share);
+    for (const [n, share] of shares) addFlow(n, share);
     let netKw = 0;
     slots.forEach(({ netW }, k) => {
       const overlapMs = Math.min(span.endMs, starts[k + 1]) - Math.max(span.startMs, starts[k]);
       if (overlapMs <= 0) return;
       const share = overlapMs / HOUR_MS / span.hours;
       netKw += (share * netW) / 1000;
-      builder.addEntry(into + k, share);
-      builder.addEntry(out + k, -share);
-      builder.addEntry(exported + k, share);
+      addSiteFlows(k, share);
     });
     builder.addEntry(paid, -1);
     builder.endRow(Number.NEGATIVE_INFINITY, -netKw);
   }
 }
 
-/** Solves without the battery, holds its highest import, and solves again with it. */
-function solveInTurn(
-  powers: Powers,
-  loaded: LoadedProgram,
-  slots: readonly Slot[],
-  battery: StationaryBattery,
-  columns: BatteryColumns,
-  closed: ReadonlySet<number>,
-  leftMs: () => number,
-): BatteryPlan | undefined {
+interface StorageProgram {
+  powers: Powers;
+  loaded: LoadedProgram;
+  slots: readonly Slot[];
+  columns: FlowColumns;
+  /** Columns of what is stored in vehicles that may give. */
+  stored: Int32Array;
+  /** Slots in which the battery does not charge. */
+  closed: ReadonlySet<number> | undefined;
+}
+
+/** Solves without storage, holds the highest import of that under a battery, and solves again with it. */
+function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan | undefined {
+  const { powers, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
+  const { battery, tariff } = problem.site;
   const without = loaded.solve({ timeLimitMs: leftMs() });
   if (without.status !== "optimal") return undefined;
   const importKw = slots.map(({ netW, hours }, k) =>
     charging.present[k].reduce((kw, i) => {
       const n = powers.offsets[i] + k - charging.stays[i].first;
-      const extra = powers.extras[n] < 0 ? 0 : without.primal[powers.extras[n]];
-      return kw + ((without.primal[powers.columns[n]] + extra) * powers.hours[n]) / hours;
+      return kw + (powerKw(powers, without.primal, n) * powers.hours[n]) / hours;
     }, netW / 1000),
   );
-  const peakKw = Math.max(0, (problem.site.tariff?.demandPeakSoFarW ?? 0) / 1000, ...importKw);
-  loaded.setBounds(columns.peak, 0, peakKw);
-  const isEmpty = battery.storedWh < battery.minStoredWh;
-  slots.forEach(({ importCost }, k) => {
-    loaded.setBounds(columns.into + k, 0, closed.has(k) ? 0 : battery.maxChargePowerW / 1000);
-    // What is below its minimum only charges: it is not known when it is above.
-    const mayDischarge = importCost >= 0 && !isEmpty;
-    loaded.setBounds(columns.out + k, 0, mayDischarge ? battery.maxDischargePowerW / 1000 : 0);
-  });
-  const solution = loaded.solve({ timeLimitMs: leftMs() });
-  if (solution.status !== "optimal") return undefined;
-  const powerW = withinBounds(
-    battery,
-    slots,
-    slots.map((_, k) => 1000 * (solution.primal[columns.into + k] - solution.primal[columns.out + k])),
+  const peakKw = Math.max(0, (tariff?.demandPeakSoFarW ?? 0) / 1000, ...importKw);
+  openGiving(powers, loaded, stored, without, (k) => slots[k].importCost >= 0);
+  if (battery !== undefined) {
+    loaded.setBounds(columns.peak, 0, peakKw);
+    const isEmpty = battery.storedWh < battery.minStoredWh;
+    slots.forEach(({ importCost }, k) => {
+      loaded.setBounds(columns.into + k, 0, closed?.has(k) ? 0 : battery.maxChargePowerW / 1000);
+      // What is below its minimum only charges: it is not known when it is above.
+      const mayDischarge = importCost >= 0 && !isEmpty;
+      loaded.setBounds(columns.out + k, 0, mayDischarge ? battery.maxDischargePowerW / 1000 : 0);
+    });
+  }
+  const relaxed = loaded.solve({ timeLimitMs: leftMs() });
+  const solution = solveGiving(powers, loaded, relaxed, leftMs);
+  if (solution === undefined) return undefined;
+  const powersW = slots.map((_, k) =>
+    battery === undefined ? 0 : 1000 * (solution.primal[columns.into + k] - solution.primal[columns.out + k]),
   );
+  const storage = {
+    batteryW: battery === undefined ? Float64Array.from(powersW) : withinBounds(battery, slots, powersW),
+    given: givenIn(powers, solution),
+  };
   const offset = slots.reduce(
     (sum, { netW, importCost, exportCost, hours }) =>
       sum + ((importCost - exportCost) * hours * Math.max(0, -netW)) / 1000,
     0,
   );
   return {
-    powerW,
-    cost: costOf(powers, slots, battery, powerW),
-    bound: solution.objective - offset,
+    ...storage,
+    cost: costOf(powers, slots, storage),
+    bound: relaxed.objective - offset,
     peakW: 1000 * peakKw,
   };
 }
@@ -323,29 +364,36 @@ function storedIn({ efficiency }: StationaryBattery, powerW: number, hours: numb
   return powerW >= 0 ? powerW * efficiency * hours : (powerW / efficiency) * hours;
 }
 
-/** What a battery's plan adds to the objective of the site, W in each slot. */
-export function batteryCost(problem: Problem, charging: Charging, powerW: Float64Array): number {
-  const { battery } = problem.site;
-  if (battery === undefined) return 0;
+/** What a use of the site's storage adds to its objective. */
+export function storageCost(problem: Problem, charging: Charging, storage: Storage): number {
   const powers = powersOf(problem, charging, new LpBuilder());
-  return costOf(powers, slotsOf(powers), battery, powerW);
+  return costOf(powers, slotsOf(powers), storage);
 }
 
-/** What the battery adds to the objective on top of the site without vehicles. */
-function costOf(
-  powers: Powers,
-  slots: readonly Slot[],
-  battery: StationaryBattery,
-  powerW: Float64Array,
-): number {
+/** What storage adds to the objective on top of the site without vehicles' charging. */
+function costOf(powers: Powers, slots: readonly Slot[], { batteryW, given }: Storage): number {
+  const { problem, charging } = powers;
+  const { battery } = problem.site;
   const flow = ({ importCost, exportCost, hours }: Slot, netW: number) =>
     ((Math.max(0, netW) * importCost - Math.max(0, -netW) * exportCost) * hours) / 1000;
-  let storedWh = battery.storedWh;
+  const givenW = slotProduction(withDischarge(problem, charging, given)).map(
+    (w, k) => w - slots[k].productionW,
+  );
+  let storedWh = battery?.storedWh ?? 0;
   let cost = 0;
   slots.forEach((slot, k) => {
-    storedWh += storedIn(battery, powerW[k], slot.hours);
-    cost += flow(slot, slot.netW + powerW[k]) - flow(slot, slot.netW);
-    cost += (WEAR * Math.abs(powerW[k]) * slot.hours) / 1000;
+    cost += flow(slot, slot.netW + batteryW[k] - givenW[k]) - flow(slot, slot.netW);
+    if (battery === undefined) return;
+    storedWh += storedIn(battery, batteryW[k], slot.hours);
+    cost += (WEAR * Math.abs(batteryW[k]) * slot.hours) / 1000;
   });
-  return cost - (endValue(powers, slots, battery) * storedWh) / 1000;
+  given.forEach((givesW, i) => {
+    const { first, hours } = charging.stays[i];
+    if (givesW === undefined) return;
+    hours.forEach((h, n) => {
+      const k = first + n;
+      cost += ((givingCost(powers, i, k) + slots[k].importCost) * givesW[k] * h) / 1000;
+    });
+  });
+  return battery === undefined ? cost : cost - (endValue(powers, slots, battery) * storedWh) / 1000;
 }

@@ -1,6 +1,6 @@
 import { HOUR_MS } from "../domain/charging.ts";
 
-/** A level that holds from an instant until the next period's. */
+/** A level that holds from an instant until the next period's; negative where a vehicle gives. */
 export interface Period {
   atMs: number;
   level: number;
@@ -13,14 +13,14 @@ export interface Period {
 const EXACT_UP_TO = 400;
 
 /**
- * A piecewise constant function in at most maxPeriods (>= 1) periods, never above the given one.
+ * A piecewise constant function in at most maxPeriods (>= 1) periods, nowhere further from 0 than the given one.
  * `periods` increase in time, the last one ends at endMs (>= its atMs). Equal neighbours are
  * merged first, which loses nothing. Where more than maxPeriods remain, they are put into
- * contiguous groups, each at the lowest level of its members, such that the least energy is lost.
- * No level arises that was not there.
+ * contiguous groups, each at the level of its members that is nearest to 0, such that the least energy is
+ * lost; where members charge and others give it is 0.
  *
- * An end that must stay is passed as the last period, at the lowest of all levels and at endMs
- * itself: it is counted, has no length to lose energy from, and no group can change its level.
+ * An end that must stay is passed as the last period, at the level nearest to 0 of all and at
+ * endMs itself: it is counted, has no length to lose energy from, and no group can change its level.
  * What is cheapest to give up before it then joins it.
  *
  * The grouping is optimal up to 400 periods. Longer inputs are first brought down to 400, or to
@@ -40,6 +40,12 @@ export function compress(
   const grouped = shorter.length > maxPeriods ? groupExactly(shorter, endMs, maxPeriods) : shorter;
   const compressed = mergeEqual(grouped);
   return { periods: compressed, lostLevelHours: lossBetween(merged, compressed, endMs) / HOUR_MS };
+}
+
+/** The level nearest to 0 on the way from one to the other: 0 where a vehicle would charge in one and give in the other. */
+function between(a: number, b: number): number {
+  if (a >= 0 && b >= 0) return Math.min(a, b);
+  return a <= 0 && b <= 0 ? Math.max(a, b) : 0;
 }
 
 function mergeEqual(periods: readonly Period[]): Period[] {
@@ -65,12 +71,9 @@ function groupExactly(periods: readonly Period[], endMs: number, groupCount: num
     let groupLoss = 0;
     for (let start = end - 1; start >= 0; start--) {
       const { atMs, level } = periods[start];
-      if (level < lowest) {
-        groupLoss += (lowest - level) * durationMs;
-        lowest = level;
-      } else {
-        groupLoss += (level - lowest) * (ends[start] - atMs);
-      }
+      const next = between(lowest, level);
+      groupLoss += Math.abs(lowest - next) * durationMs + Math.abs(level - next) * (ends[start] - atMs);
+      lowest = next;
       durationMs += ends[start] - atMs;
       const groupsMost = Math.min(groupCount, start + 1);
       for (let groups = 1; groups <= groupsMost; groups++) {
@@ -86,7 +89,9 @@ function groupExactly(periods: readonly Period[], endMs: number, groupCount: num
   let end = count;
   for (let groups = groupCount; groups > 0; groups--) {
     const start = lastGroupStart[end * width + groups];
-    const level = Math.min(...periods.slice(start, end).map((period) => period.level));
+    const level = periods
+      .slice(start, end)
+      .reduce((least, period) => between(least, period.level), periods[start].level);
     grouped.unshift({ atMs: periods[start].atMs, level });
     end = start;
   }
@@ -98,16 +103,19 @@ function mergeCheapestNeighbours(periods: readonly Period[], endMs: number, targ
   const levels = Float64Array.from(periods, (period) => period.level);
   let count = periods.length;
   const endOf = (i: number) => (i + 1 < count ? starts[i + 1] : endMs);
-  /** Loss of merging period i with the next one: the higher of the two comes down. */
+  /** Loss of merging period i with the next one: both come to what lies between each and 0. */
   const pairLoss = (i: number) => {
-    const drop = levels[i] - levels[i + 1];
-    return drop > 0 ? drop * (endOf(i) - starts[i]) : -drop * (endOf(i + 1) - starts[i + 1]);
+    const level = between(levels[i], levels[i + 1]);
+    return (
+      Math.abs(levels[i] - level) * (endOf(i) - starts[i]) +
+      Math.abs(levels[i + 1] - level) * (endOf(i + 1) - starts[i + 1])
+    );
   };
   const losses = Float64Array.from({ length: count - 1 }, (_, i) => pairLoss(i));
   while (count > targetCount) {
     let cheapest = 0;
     for (let i = 1; i < count - 1; i++) if (losses[i] < losses[cheapest]) cheapest = i;
-    levels[cheapest] = Math.min(levels[cheapest], levels[cheapest + 1]);
+    levels[cheapest] = between(levels[cheapest], levels[cheapest + 1]);
     for (const column of [starts, levels]) column.copyWithin(cheapest + 1, cheapest + 2, count);
     losses.copyWithin(cheapest, cheapest + 1, count - 1);
     count--;
@@ -124,7 +132,7 @@ function lossBetween(upper: readonly Period[], lower: readonly Period[], endMs: 
   let current = 0;
   for (const [i, { atMs, level }] of upper.entries()) {
     while (current + 1 < lower.length && lower[current + 1].atMs <= atMs) current++;
-    loss += (level - lower[current].level) * (ends[i] - atMs);
+    loss += Math.abs(level - lower[current].level) * (ends[i] - atMs);
   }
   return loss;
 }

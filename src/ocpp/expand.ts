@@ -30,14 +30,15 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
   return periods.map((entry, i) => {
     const path = `chargingSchedulePeriod[${i}]`;
     const period = object(entry, path);
-    only(period, ["startPeriod", "limit", "numberPhases"], path);
+    const modeFields = version === "2.1" ? ["operationMode", "setpoint"] : [];
+    only(period, ["startPeriod", "limit", "numberPhases", ...modeFields], path);
     const startS = integer(period.startPeriod, `${path}.startPeriod`);
     if (i === 0 && startS !== 0) fail(`${path}.startPeriod`, "of the first period is not 0");
     if (startS <= previousS) fail(`${path}.startPeriod`, "does not increase");
     previousS = startS;
-    const limit = limitOf(period.limit, `${path}.limit`);
+    const rate = rateOf(period, path);
     const phases = phasesOf(period.numberPhases, evse, `${path}.numberPhases`);
-    return { atMs: startMs + startS * 1000, powerW: unit === "A" ? limit * voltageV * phases : limit };
+    return { atMs: startMs + startS * 1000, powerW: unit === "A" ? rate * voltageV * phases : rate };
   });
 }
 
@@ -96,9 +97,29 @@ function profileOf(profile: JsonObject, idField: string, version: OcppVersion, p
   }
 }
 
+/**
+ * What a period allows in its mode: ChargingOnly, the default, its limit; CentralSetpoint its setpoint, here
+ * only to give, without a limit (Q03.FR.02); Idle 0, without either (Q10.FR.01).
+ */
+function rateOf(period: JsonObject, path: string): number {
+  const modes = ["ChargingOnly", "CentralSetpoint", "Idle"] as const;
+  const mode =
+    period.operationMode === undefined
+      ? "ChargingOnly"
+      : oneOf(period.operationMode, modes, `${path}.operationMode`);
+  const field = mode === "ChargingOnly" ? "limit" : "setpoint";
+  for (const other of ["limit", "setpoint"]) {
+    if (period[other] !== undefined && (mode === "Idle" || other !== field))
+      fail(`${path}.${other}`, `has no place in mode ${mode}`);
+  }
+  if (mode === "Idle") return 0;
+  if (mode === "ChargingOnly") return limitOf(period.limit, `${path}.limit`);
+  return -limitOf(typeof period.setpoint === "number" ? -period.setpoint : undefined, `${path}.setpoint`);
+}
+
 function limitOf(value: unknown, field: string): number {
   if (typeof value !== "number" || !Number.isFinite(value)) fail(field, "is not a finite number");
-  if (value < 0) fail(field, "is negative");
+  if (value < 0) fail(field, "has the wrong sign");
   if (Number(value.toFixed(1)) !== value) fail(field, "has more than one digit after the point");
   return value;
 }

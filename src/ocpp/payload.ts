@@ -11,11 +11,15 @@ export function toPayload(profile: ChargingProfile, evse: Evse): string {
     // Some chargers can't read fractions of a second; startScheduleMs has none.
     startSchedule: `${new Date(profile.startScheduleMs).toISOString().slice(0, 19)}Z`,
     chargingRateUnit: profile.chargingRateUnit,
-    chargingSchedulePeriod: profile.periods.map(({ startPeriodS, limit, numberPhases }) => ({
-      startPeriod: startPeriodS,
-      limit,
-      numberPhases,
-    })),
+    chargingSchedulePeriod: profile.periods.map(
+      ({ startPeriodS, limit, numberPhases, operationMode, setpoint }) => ({
+        startPeriod: startPeriodS,
+        limit,
+        numberPhases,
+        operationMode,
+        setpoint,
+      }),
+    ),
   };
   const { id, stackLevel, chargingProfilePurpose, chargingProfileKind, transactionId } = profile;
   const common = { stackLevel, chargingProfilePurpose, chargingProfileKind };

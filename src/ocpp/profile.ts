@@ -87,10 +87,12 @@ function stayEndMs(problem: Problem, session: Session): number {
  * all phases, and counts only inside the stay. Limits are rounded down to the charger's step;
  * what then lies below the least usable limit becomes 0 (the least limit where the charger rejects
  * 0). The last period begins at departure, or at the end of the horizon, and is safe: there is no
- * duration, after which the charger would fall back to a higher limit, and no validity.
+ * duration, after which the charger would fall back to a higher limit, and no validity. What the session
+ * gives, as it is settled, stands in the same profile.
  *
  * The returned `powerW` is what the profile allows in the part of each slot inside the stay; it
- * is below the plan by rounding and by compression to the charger's number of periods.
+ * is below the plan by rounding and by compression to the charger's number of periods, and negative
+ * where the vehicle gives.
  *
  * Throws INTERNAL on a power that is no number.
  */
@@ -106,12 +108,14 @@ export function toProfile(
   const endMs = stayEndMs(problem, session);
   const parts = stayParts(problem, session);
 
+  const givesW = session.discharge?.plannedW;
   const planned = parts.map(({ slot, fromMs }) => ({
     atMs: fromMs,
-    level: usableSteps(powerW[slot], scale),
+    level: usableSteps(powerW[slot], scale) || 0 - givenSteps(givesW?.[slot] ?? 0, scale),
   }));
   planned.push({ atMs: endMs, level: scale.safeSteps });
   const { periods } = compress(planned, endMs, maxPeriods(evse));
+  const isGiving = periods.some(({ level }) => level < 0);
 
   const isTransaction = session.transactionId !== "" && !evse.ocpp.prefersTxDefaultProfile;
   return {
@@ -123,7 +127,7 @@ export function toProfile(
       transactionId: isTransaction ? session.transactionId : undefined,
       startScheduleMs: startMs,
       chargingRateUnit: evse.ocpp.rateUnit,
-      periods: periods.map((period) => toSchedulePeriod(period, startMs, scale)),
+      periods: periods.map((period) => toSchedulePeriod(period, startMs, scale, isGiving)),
     },
     powerW: allowedPowerW(periods, parts, powerW.length, scale),
   };
@@ -133,6 +137,12 @@ function usableSteps(powerW: number, scale: LimitScale): number {
   if (!Number.isFinite(powerW)) throw new WattslotError("INTERNAL", `planned power is ${powerW}`);
   const steps = Math.floor((powerW / scale.stepPowerW) * (1 + STEP_TOLERANCE));
   return steps < scale.minSteps ? scale.safeSteps : steps;
+}
+
+/** Whole steps of what a vehicle gives; 0 under the least that its charger takes either way. */
+function givenSteps(powerW: number, scale: LimitScale): number {
+  const steps = Math.floor((powerW / scale.stepPowerW) * (1 + STEP_TOLERANCE));
+  return steps < scale.minSteps ? 0 : steps;
 }
 
 function maxPeriods(evse: Evse): number {
@@ -149,11 +159,24 @@ function profileId(session: Session, evse: Evse, isTransaction: boolean): number
   return installedId > 0 ? installedId : evse.evseId * 10 + (isTransaction ? 1 : 2);
 }
 
-function toSchedulePeriod(period: Period, startMs: number, scale: LimitScale): ChargingSchedulePeriod {
+/**
+ * In a profile in which the vehicle gives, each period has its mode (2.1, chapter Q): ChargingOnly with a
+ * limit, CentralSetpoint with a setpoint and no limit (Q03.FR.02), Idle with neither (Q10.FR.01).
+ */
+function toSchedulePeriod(
+  { atMs, level }: Period,
+  startMs: number,
+  scale: LimitScale,
+  isGiving: boolean,
+): ChargingSchedulePeriod {
+  const rate = (level * scale.stepTenths) / 10;
+  const mode = level > 0 ? "ChargingOnly" : level < 0 ? "CentralSetpoint" : "Idle";
   return {
-    startPeriodS: (period.atMs - startMs) / 1000,
-    limit: (period.level * scale.stepTenths) / 10,
+    startPeriodS: (atMs - startMs) / 1000,
+    limit: isGiving && level <= 0 ? undefined : rate,
     numberPhases: scale.numberPhases,
+    operationMode: isGiving ? mode : undefined,
+    setpoint: level < 0 ? rate : undefined,
   };
 }
 

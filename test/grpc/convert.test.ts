@@ -668,7 +668,11 @@ test("descriptions say what is wrong and name all circuits of a loop", () => {
   expect(descriptionOf(({ circuits }) => (circuits[1].parentCircuitId = "row"))).toBe(
     'circuits in a loop: "hall" under "row" under "hall"',
   );
-  expect(descriptionOf(({ sessions }) => (sessions[0].discharge = {} as never))).toBe("not supported yet");
+  expect(
+    descriptionOf(
+      ({ sessions }) => (sessions[0].discharge = { maxPowerW: 1, minSocPercent: 1, pricePerKwh: 1 }),
+    ),
+  ).toBe("needs state_of_charge");
   expect(descriptionOf(({ sessions }) => (sessions[0].priority = 11))).toBe("must be from 0.1 to 10, is 11");
   expect(descriptionOf(({ tariff }) => (tariff.energyPrice = timeOfUse(rule({ fromLocal: "09:30" }))))).toBe(
     // 08:00 UTC is 09:00 in Berlin.

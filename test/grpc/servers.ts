@@ -34,6 +34,8 @@ export function idlePlan(problem: Problem): SitePlan {
       change: "NEW",
       explanation: "",
       minimumShortfallWh: 0,
+      dischargedEnergyWh: 0,
+      dischargePayment: 0,
     })),
     startMs: slotStartsMs[0],
     slotStartsMs: slotStartsMs.slice(0, -1),
@@ -65,6 +67,9 @@ export function idlePlan(problem: Problem): SitePlan {
       exportEnergyWh: 0,
       exportRevenue: 0,
       changedEnergyWh: 0,
+      dischargedEnergyWh: 0,
+      dischargePayment: 0,
+      siteEnergyCost: 0,
     },
     notices,
     solve: {

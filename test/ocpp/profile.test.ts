@@ -25,7 +25,7 @@ function oneHour({ evse: ofEvse, ocpp, session: ofSession, ...rest }: Setup = {}
 /** [startPeriod in seconds, limit] of the profile's periods. */
 function periodsOf(setup: Setup, powerW: number[]): [number, number][] {
   const { profile } = toProfile(oneHour(setup), 0, Float64Array.from(powerW));
-  return profile.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit]);
+  return profile.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit ?? Number.NaN]);
 }
 
 function sentW(setup: Setup, powerW: number[]): number[] {

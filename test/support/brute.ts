@@ -159,17 +159,22 @@ function compareSession(
   const perAmpereW = perAmpere(problem, session);
   const rejectsZero = evse.ocpp.rejectsZeroLimit;
   if (evse.supply !== "DC") {
-    note("EVSE current", powerW, evse.maxCurrentA * perAmpereW);
-    note("vehicle current", powerW, session.maxCurrentA * perAmpereW);
+    note("EVSE current", Math.abs(powerW), evse.maxCurrentA * perAmpereW);
+    note("vehicle current", Math.abs(powerW), session.maxCurrentA * perAmpereW);
   }
   note("EVSE power", powerW, evse.maxPowerW);
   note("vehicle power", powerW, session.maxPowerW);
-  note("below 0", 0, powerW);
-  if (rejectsZero) note("minimum", leastToldPowerW(problem, session), powerW);
-  else if (powerW !== 0) note("minimum", lowestPowerW(problem, session), powerW);
-  if (atMs < session.arrivalMs) note("before arrival", powerW, 0);
+  const { discharge } = session;
+  note(
+    "giving",
+    -powerW,
+    discharge === undefined ? 0 : Math.min(discharge.maxPowerW, evse.maxDischargePowerW),
+  );
+  if (rejectsZero) note("minimum", leastToldPowerW(problem, session), Math.abs(powerW));
+  else if (powerW !== 0) note("minimum", lowestPowerW(problem, session), Math.abs(powerW));
+  if (atMs < session.arrivalMs) note("before arrival", Math.abs(powerW), 0);
   if (atMs >= session.departureMs)
-    note("after departure", powerW, rejectsZero ? leastToldPowerW(problem, session) : 0);
+    note("after departure", Math.abs(powerW), rejectsZero ? leastToldPowerW(problem, session) : 0);
 }
 
 type Complex = [number, number];
@@ -296,6 +301,8 @@ function compareCircuits(
     let baseW = 0;
     let drawnW = 0;
     let heldW = 0;
+    let backW = 0;
+    const backA = [0, 0, 0];
     const onLines: SeenLoad[][] = [[], [], []];
     const see = (c: number, ways: Complex[][], amount: number, isPlanned: boolean, heldShare: number) => {
       const seen = ways.map((currents) => seenFrom(problem, currents, c, top));
@@ -333,12 +340,19 @@ function compareCircuits(
         (next) =>
           next.evse === session.evse && next.arrivalMs >= session.departureMs && next.arrivalMs <= atMs,
       );
-      const powerW = isReplaced ? 0 : powerAt(emitted[i], atMs);
+      const signedW = isReplaced ? 0 : powerAt(emitted[i], atMs);
+      const powerW = Math.max(0, signedW);
+      backW += powerW - signedW;
       const leastW = evse.ocpp.rejectsZeroLimit ? Math.min(powerW, leastToldPowerW(problem, session)) : 0;
       drawnW += powerW;
       heldW += leastW;
       const ways = waysToDraw(problem, evse, phasesOf(problem, session));
       see(evse.circuit, ways, powerW, true, powerW === 0 ? 0 : leastW / powerW);
+      const seen = ways.map((currents) => seenFrom(problem, currents, evse.circuit, top));
+      backA.forEach((_, line) => {
+        const sizes = seen.map((of) => Math.hypot(...(of?.[line] ?? [0, 0])));
+        backA[line] += Math.max(...sizes) * (powerW - signedW);
+      });
     });
     const limitW = Math.min(
       circuit.maxPowerW,
@@ -348,6 +362,7 @@ function compareCircuits(
     if (limitW < Number.POSITIVE_INFINITY) {
       const allowed = Math.max(limitW - baseW, heldW);
       found.push({ limit: `circuit ${circuit.circuitId}`, atMs, value: drawnW, allowed });
+      found.push({ limit: `circuit ${circuit.circuitId} back`, atMs, value: backW, allowed: limitW });
     }
     if (circuit.maxCurrentA === Number.POSITIVE_INFINITY) return;
     const toW = voltageAt(problem, top);
@@ -370,6 +385,8 @@ function compareCircuits(
       let allowed = isHeld ? highestA : circuit.maxCurrentA;
       if (isScalar) allowed = Math.max(circuit.maxCurrentA - (total(drawing) - total(planned)), heldA);
       found.push({ limit, atMs, value: value * toW, allowed: allowed * toW });
+      const back = { value: backA[line] * toW, allowed: circuit.maxCurrentA * toW };
+      found.push({ limit: `${limit} back`, atMs, ...back });
     });
   });
 }

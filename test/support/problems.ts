@@ -438,3 +438,34 @@ export function withTaper(plain: Problem, seed: number): Problem {
   });
   return { ...plain, sessions };
 }
+
+/**
+ * The same site where half of the vehicles may give, at bidirectional chargers that speak OCPP 2.1. Their
+ * batteries are known. Can be put on any problem.
+ */
+export function withGiving(plain: Problem, seed: number): Problem {
+  const random = randomOf(seed ^ 0x27d4eb2f);
+  const evses = plain.site.evses.slice();
+  const sessions = plain.sessions.map((one) => {
+    if (random.chance(0.5) || one.uninterruptible || evses[one.evse].ocpp.rejectsZeroLimit) return one;
+    const { maxPowerW, ocpp } = evses[one.evse];
+    const maxDischargePowerW = random.pick([0.3, 1, 1]) * maxPowerW;
+    evses[one.evse] = { ...evses[one.evse], maxDischargePowerW, ocpp: { ...ocpp, version: "2.1" } };
+    const efficiency = random.real(0.85, 1);
+    const needWh = one.energyWh * efficiency;
+    const capacityWh = random.real(1.2, 6) * Math.max(needWh, 5000);
+    const storedWh = random.real(0, capacityWh - needWh);
+    return {
+      ...one,
+      battery: one.battery ?? { capacityWh, storedWh, efficiency, chargeCurve: [] },
+      discharge: {
+        maxPowerW: random.pick([Number.POSITIVE_INFINITY, 5000, 20_000]),
+        minStoredWh: random.real(0, 0.6) * (one.battery?.capacityWh ?? capacityWh),
+        pricePerKwh: random.pick([0, 0, 0.05, 0.2]),
+        spareWh: 0,
+        plannedW: undefined,
+      },
+    };
+  });
+  return { ...plain, sessions, site: { ...plain.site, evses } };
+}

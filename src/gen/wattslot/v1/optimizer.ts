@@ -517,7 +517,15 @@ export interface Evse {
     | number
     | undefined;
   /** What the charger understands. Default: see the fields. */
-  ocpp: OcppCapabilities | undefined;
+  ocpp:
+    | OcppCapabilities
+    | undefined;
+  /**
+   * Bidirectional chargers, OCPP 2.1 only: highest power out of a vehicle, sum over the phases. Default
+   * 0: not bidirectional. On AC max_current_a counts beside it, and what flows out is 0 or at least the
+   * least power that flows in.
+   */
+  maxDischargePowerW: number;
 }
 
 /** What this charger's OCPP side can take. */
@@ -634,7 +642,11 @@ export interface Session {
     | undefined;
   /** Once started the vehicle must not be paused (it would not wake up). */
   uninterruptible: boolean;
-  /** May be discharged, within these bounds. Not supported yet. */
+  /**
+   * May be discharged, within these bounds. Needs state_of_charge, and an EVSE with
+   * max_discharge_power_w; elsewhere it has no effect, with a notice. While import costs less than
+   * nothing no vehicle gives. Default: only charged.
+   */
   discharge: Discharge | undefined;
 }
 
@@ -692,11 +704,14 @@ export interface ChargeCurvePoint {
 
 /** Bounds of a vehicle's discharge. */
 export interface Discharge {
-  /** Highest power out of the vehicle, at the EVSE. */
+  /** Highest power out of the vehicle, at the EVSE. Default: as much as the charger takes. */
   maxPowerW: number;
-  /** State of charge that is kept, 0 to 100. */
+  /**
+   * State of charge that is kept, 0 to 100; a vehicle below it gives nothing before its own need has taken
+   * it above. Default 0.
+   */
   minSocPercent: number;
-  /** Paid to the driver for each kWh taken out. */
+  /** Paid to the driver for each kWh that arrives at the EVSE, 0 to 10 000. Default 0. */
   pricePerKwh: number;
 }
 
@@ -830,7 +845,7 @@ export interface InstalledPlan {
   /** A session of this request; an unknown one is left out with a notice. Required. */
   sessionId: string;
   /**
-   * What the installed profile allows. Required. From the answer that it came with: the values are
+   * What the installed profile allows, negative where the vehicle gives. Required. From the answer that it came with: the values are
    * SessionPlan.power_w, the step is the slot length, and the start is the slot boundary at or before
    * SitePlan.start_time, as slot 0 may be cut short.
    */
@@ -892,9 +907,12 @@ export interface SessionPlan {
   command:
     | ProfileCommand
     | undefined;
-  /** One value a slot, as the profile allows it after rounding. */
+  /** One value a slot, as the profile allows it after rounding; negative where the vehicle gives. */
   powerW: number[];
-  /** Energy that the vehicle takes of it: at most its need. */
+  /**
+   * Energy that the vehicle takes of it for its own need, without what it charges again for what it
+   * gives.
+   */
   plannedEnergyWh: number;
   /** What is missing to its need. */
   shortfallWh: number;
@@ -905,8 +923,8 @@ export interface SessionPlan {
     | Date
     | undefined;
   /**
-   * Price of the planned energy in the tariff's currency, without demand charge. What comes from the
-   * site's own surplus costs what its export would have paid.
+   * Price of all energy that it is to charge in the tariff's currency, without demand charge. What comes
+   * from the site's own surplus, or from vehicles that give, costs what its export would have paid.
    */
   energyCost: number;
   /** Against the installed plan. */
@@ -919,6 +937,10 @@ export interface SessionPlan {
   explanation: string;
   /** What is missing to Session.minimum when it should be there. */
   minimumShortfallWh: number;
+  /** What the vehicle gives, at the EVSE. */
+  dischargedEnergyWh: number;
+  /** What its driver is paid for that. */
+  dischargePayment: number;
 }
 
 /** What the CSMS sends to the charger. */
@@ -1092,6 +1114,15 @@ export interface PlanSummary {
   exportEnergyWh: number;
   /** What is paid for that. */
   exportRevenue: number;
+  /** What vehicles give, at their EVSEs. */
+  dischargedEnergyWh: number;
+  /** What their drivers are paid for that. */
+  dischargePayment: number;
+  /**
+   * The whole site's energy, base load included: all import at its price less what export is paid. What
+   * a battery and vehicles that give save shows here.
+   */
+  siteEnergyCost: number;
 }
 
 /** An assumption made, or something that looks wrong. */
@@ -1738,6 +1769,7 @@ function createBaseEvse(): Evse {
     efficiency: undefined,
     uncontrolledPowerW: undefined,
     ocpp: undefined,
+    maxDischargePowerW: 0,
   };
 }
 
@@ -1782,6 +1814,9 @@ export const Evse: MessageFns<Evse> = {
     }
     if (message.ocpp !== undefined) {
       OcppCapabilities.encode(message.ocpp, writer.uint32(98).fork()).join();
+    }
+    if (message.maxDischargePowerW !== 0) {
+      writer.uint32(105).double(message.maxDischargePowerW);
     }
     return writer;
   },
@@ -1905,6 +1940,14 @@ export const Evse: MessageFns<Evse> = {
             message.ocpp = OcppCapabilities.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.maxDischargePowerW = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1936,6 +1979,7 @@ export const Evse: MessageFns<Evse> = {
     message.ocpp = (object.ocpp !== undefined && object.ocpp !== null)
       ? OcppCapabilities.fromPartial(object.ocpp)
       : undefined;
+    message.maxDischargePowerW = object.maxDischargePowerW ?? 0;
     return message;
   },
 };
@@ -3840,6 +3884,8 @@ function createBaseSessionPlan(): SessionPlan {
     change: 0,
     explanation: "",
     minimumShortfallWh: 0,
+    dischargedEnergyWh: 0,
+    dischargePayment: 0,
   };
 }
 
@@ -3891,6 +3937,12 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     }
     if (message.minimumShortfallWh !== 0) {
       writer.uint32(105).double(message.minimumShortfallWh);
+    }
+    if (message.dischargedEnergyWh !== 0) {
+      writer.uint32(113).double(message.dischargedEnergyWh);
+    }
+    if (message.dischargePayment !== 0) {
+      writer.uint32(121).double(message.dischargePayment);
     }
     return writer;
   },
@@ -4032,6 +4084,22 @@ export const SessionPlan: MessageFns<SessionPlan> = {
             message.minimumShortfallWh = reader.double();
             continue;
           }
+          case 14: {
+            if (tag !== 113) {
+              break;
+            }
+
+            message.dischargedEnergyWh = reader.double();
+            continue;
+          }
+          case 15: {
+            if (tag !== 121) {
+              break;
+            }
+
+            message.dischargePayment = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4064,6 +4132,8 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     message.change = object.change ?? 0;
     message.explanation = object.explanation ?? "";
     message.minimumShortfallWh = object.minimumShortfallWh ?? 0;
+    message.dischargedEnergyWh = object.dischargedEnergyWh ?? 0;
+    message.dischargePayment = object.dischargePayment ?? 0;
     return message;
   },
 };
@@ -4972,6 +5042,9 @@ function createBasePlanSummary(): PlanSummary {
     pvEnergyWh: 0,
     exportEnergyWh: 0,
     exportRevenue: 0,
+    dischargedEnergyWh: 0,
+    dischargePayment: 0,
+    siteEnergyCost: 0,
   };
 }
 
@@ -5018,6 +5091,15 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     }
     if (message.exportRevenue !== 0) {
       writer.uint32(113).double(message.exportRevenue);
+    }
+    if (message.dischargedEnergyWh !== 0) {
+      writer.uint32(121).double(message.dischargedEnergyWh);
+    }
+    if (message.dischargePayment !== 0) {
+      writer.uint32(129).double(message.dischargePayment);
+    }
+    if (message.siteEnergyCost !== 0) {
+      writer.uint32(137).double(message.siteEnergyCost);
     }
     return writer;
   },
@@ -5147,6 +5229,30 @@ export const PlanSummary: MessageFns<PlanSummary> = {
             message.exportRevenue = reader.double();
             continue;
           }
+          case 15: {
+            if (tag !== 121) {
+              break;
+            }
+
+            message.dischargedEnergyWh = reader.double();
+            continue;
+          }
+          case 16: {
+            if (tag !== 129) {
+              break;
+            }
+
+            message.dischargePayment = reader.double();
+            continue;
+          }
+          case 17: {
+            if (tag !== 137) {
+              break;
+            }
+
+            message.siteEnergyCost = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5178,6 +5284,9 @@ export const PlanSummary: MessageFns<PlanSummary> = {
     message.pvEnergyWh = object.pvEnergyWh ?? 0;
     message.exportEnergyWh = object.exportEnergyWh ?? 0;
     message.exportRevenue = object.exportRevenue ?? 0;
+    message.dischargedEnergyWh = object.dischargedEnergyWh ?? 0;
+    message.dischargePayment = object.dischargePayment ?? 0;
+    message.siteEnergyCost = object.siteEnergyCost ?? 0;
     return message;
   },
 };

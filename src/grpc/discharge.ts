@@ -1,0 +1,59 @@
+import type { Discharge, Evse, Session } from "../domain/problem.ts";
+import type * as wire from "../gen/wattslot/v1/optimizer.ts";
+import { type Findings, LARGEST } from "./findings.ts";
+
+/** What a session may give; undefined where its charger or its own wishes rule that out, which a notice says. */
+export function readDischarge(
+  findings: Findings,
+  field: string,
+  discharge: wire.Discharge | undefined,
+  session: Session,
+  evse: Evse | undefined,
+  spareWh: number,
+): Discharge | undefined {
+  if (discharge === undefined) return undefined;
+  const maxPowerW = findings.number(`${field}.max_power_w`, discharge.maxPowerW, {
+    min: 0,
+    max: LARGEST.powerW,
+  });
+  const kept = findings.number(`${field}.min_soc_percent`, discharge.minSocPercent, { min: 0, max: 100 });
+  const pricePerKwh = findings.number(`${field}.price_per_kwh`, discharge.pricePerKwh, {
+    min: 0,
+    max: LARGEST.pricePerKwh,
+  });
+  const { battery } = session;
+  if (battery === undefined) {
+    findings.wrong(field, "needs state_of_charge");
+    return undefined;
+  }
+  const reason = evse && whyOnlyCharged(session, evse);
+  if (reason !== undefined) {
+    findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
+    return undefined;
+  }
+  const minStoredWh = (kept / 100) * battery.capacityWh;
+  if (battery.storedWh < minStoredWh) {
+    findings.notice(
+      "DISCHARGE_BELOW_MINIMUM",
+      `${field}.min_soc_percent`,
+      `the vehicle has less than ${kept} %: it gives nothing before its own need has taken it above`,
+    );
+  }
+  return {
+    maxPowerW: discharge.maxPowerW === 0 ? Number.POSITIVE_INFINITY : maxPowerW,
+    minStoredWh,
+    pricePerKwh,
+    spareWh,
+    plannedW: undefined,
+  };
+}
+
+function whyOnlyCharged(
+  { uninterruptible }: Session,
+  { ocpp, maxDischargePowerW }: Evse,
+): string | undefined {
+  if (maxDischargePowerW === 0) return "its EVSE has no max_discharge_power_w";
+  if (ocpp.version !== "2.1") return `OCPP ${ocpp.version} has no way to ask for it, only 2.1 has`;
+  if (ocpp.rejectsZeroLimit) return "its charger rejects 0, which stands between charging and giving";
+  return uninterruptible ? "its charging must not be interrupted" : undefined;
+}
