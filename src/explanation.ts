@@ -1,6 +1,7 @@
 import { IANAZone } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
 import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
+import { chargedAgainWh, givenWh } from "./domain/discharge.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
 import type { Problem } from "./domain/problem.ts";
 import type { Room } from "./domain/room.ts";
@@ -12,6 +13,7 @@ const MOST_CIRCUITS = 2;
 // A circuit counts as full where less than this fits: steps of chargers can be a hundred times finer.
 const NOTABLE_W = 100;
 const DUST_W = 1e-3;
+const DUST_WH = 0.5;
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * HOUR_MS;
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -42,6 +44,8 @@ export interface Outcome {
   minimumShortfallWh: number;
   completeMs: number | undefined;
   energyCost: number;
+  dischargedEnergyWh: number;
+  dischargePayment: number;
   /** The cost of the same energy if it charged at once; NaN where that would deliver less. */
   atOnceCost: number;
 }
@@ -53,14 +57,17 @@ export interface Outcome {
 export function explain(told: Told, i: number, outcome: Outcome): string {
   const { energyWh } = told.problem.sessions[i];
   if (told.charging.stays[i].hours.length === 0) return "Comes after the end of the plan.";
-  if (energyWh <= 0) return "Needs no energy.";
+  const gives = giving(told, i, outcome);
+  if (energyWh <= 0) return ["Needs no energy.", ...gives].join(" ");
   const sentences =
     outcome.shortfallWh > 0
       ? [...shortfall(told, i, outcome), moreStay(told, i, outcome.shortfallWh)]
       : [success(told, i, outcome)];
+  sentences.push(...gives);
   const { minimum } = told.problem.sessions[i];
   if (minimum !== undefined && outcome.minimumShortfallWh > 0) {
-    const [missing, whole] = [kwh(outcome.minimumShortfallWh), kwh(minimum.energyWh)];
+    const ownWh = minimum.energyWh - givenWh(told.problem, told.charging, i, minimum.byMs);
+    const [missing, whole] = [kwh(outcome.minimumShortfallWh), kwh(ownWh)];
     sentences.push(`At ${told.clock(minimum.byMs)} its minimum of ${whole} lacks ${missing}.`);
   }
   return sentences.filter((sentence) => sentence !== "").join(" ");
@@ -73,12 +80,27 @@ function success({ problem, charging, power, clock }: Told, i: number, outcome: 
   const startMs = Math.max(problem.slotStartsMs[start], problem.sessions[i].arrivalMs);
   const toMs = outcome.completeMs ?? problem.sessions[i].departureMs;
   const when = `from ${clock(startMs)} to ${clock(toMs)}`;
+  if (outcome.plannedEnergyWh < DUST_WH) return `Needs no energy of its own; charges ${when}.`;
   return `Gets all ${kwh(outcome.plannedEnergyWh)} ${when}${priceOf(problem, outcome)}.`;
 }
 
+/** What it gives, when, and what its driver is paid. */
+function giving(told: Told, i: number, { dischargedEnergyWh, dischargePayment }: Outcome): string[] {
+  const { discharge } = told.problem.sessions[i];
+  if (discharge?.plannedW === undefined || dischargedEnergyWh <= 0) return [];
+  const slots = Array.from(discharge.plannedW.keys()).filter((k) => (discharge.plannedW?.[k] ?? 0) > 0);
+  const again = chargedAgainWh(told.problem, told.charging, i);
+  const charges = again > DUST_WH ? `, and charges ${kwh(again)} again for it` : "";
+  const currency = told.problem.site.tariff?.currency ?? "";
+  const paid = dischargePayment > 0 ? `, for ${dischargePayment.toFixed(2)} ${currency}`.trimEnd() : "";
+  return [`Gives ${kwh(dischargedEnergyWh)} from ${stretches(told, i, slots)}${paid}${charges}.`];
+}
+
 /** The mean price paid, and what it would be at once where that is dearer. */
-function priceOf({ site }: Problem, { plannedEnergyWh, energyCost, atOnceCost }: Outcome): string {
-  if (site.tariff === undefined || plannedEnergyWh <= 0) return "";
+function priceOf({ site }: Problem, outcome: Outcome): string {
+  const { plannedEnergyWh, energyCost, atOnceCost, dischargedEnergyWh } = outcome;
+  // The cost of what it gives again is no price of its own energy.
+  if (site.tariff === undefined || plannedEnergyWh <= 0 || dischargedEnergyWh > 0) return "";
   const mean = (cost: number) => ((1000 * cost) / plannedEnergyWh).toFixed(3);
   const paid = `, at ${mean(energyCost)} ${site.tariff.currency} a kWh`;
   const isCheaper = atOnceCost - energyCost > SAME_PRICE * Math.abs(atOnceCost);
@@ -89,7 +111,8 @@ function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outc
   const { problem, charging } = told;
   const session = problem.sessions[i];
   const { maxPowerW, minPowerW } = charging.ranges[i];
-  const sentences = [`Misses ${kwh(shortfallWh)} of ${kwh(session.energyWh)}.`];
+  const ownWh = session.energyWh - chargedAgainWh(problem, charging, i);
+  const sentences = [`Misses ${kwh(shortfallWh)} of ${kwh(ownWh)}.`];
   if (maxPowerW === 0) return [...sentences, "It can't charge: its maximum is below the minimum here."];
   const has = (cause: ShortfallCause) => shortfallCauses.includes(cause);
   if (has("STAY_TOO_SHORT")) {
@@ -157,7 +180,8 @@ function moreStay({ problem, charging, power, room }: Told, i: number, shortfall
   const planEndMs = starts[starts.length - 1];
   if (maxPowerW === 0) return "";
   const battery = taperOf(problem.sessions[i]);
-  const leavesWith = (battery?.efficiency ?? 1) * energyWh(problem, charging, i, power[i]);
+  const keptWh = energyWh(problem, charging, i, power[i]) - givenWh(problem, charging, i);
+  const leavesWith = (battery?.efficiency ?? 1) * keptWh;
   let stored = (battery?.storedWh ?? 0) + leavesWith;
   let gainWh = 0;
   for (let atMs = departureMs; atMs < departureMs + HOUR_MS; ) {

@@ -137,10 +137,12 @@ function vehicleColumns(
 function firstLimit({ command }: SessionPlan): string {
   const schedule = command?.chargingProfile?.chargingSchedules[0];
   const period = schedule?.chargingSchedulePeriods[0];
-  if (schedule === undefined || period?.limit === undefined) return "-";
-  if (schedule.chargingRateUnit === ChargingRateUnit.W) return `${Math.round(period.limit)} W`;
-  if (period.limit === 0) return "0 A";
-  return `${(period.numberPhases ?? 1) > 1 ? `${period.numberPhases} x ` : ""}${period.limit.toFixed(1)} A`;
+  if (schedule === undefined || period === undefined) return "-";
+  // In a profile in which the vehicle gives, a period can have a setpoint, or neither: then it is idle.
+  const rate = period.limit ?? period.setpoint ?? 0;
+  if (schedule.chargingRateUnit === ChargingRateUnit.W) return `${Math.round(rate)} W`;
+  if (rate === 0) return "0 A";
+  return `${(period.numberPhases ?? 1) > 1 ? `${period.numberPhases} x ` : ""}${rate.toFixed(1)} A`;
 }
 
 function changeAndWave({ change, command }: SessionPlan): string {
@@ -172,7 +174,7 @@ function sparkColumn(
           const fromMs = Math.max(bounds[k], startMs + bin * binMs);
           const toMs = Math.min(bounds[k + 1], startMs + (bin + 1) * binMs);
           if (toMs <= fromMs) break;
-          energy[bin] += powerW[k] * (toMs - fromMs);
+          energy[bin] += Math.max(0, powerW[k]) * (toMs - fromMs);
         }
       }
       const highest = energy.reduce((a, b) => Math.max(a, b), 0) || 1;
@@ -260,6 +262,14 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
           0,
         );
       lines.push(`Battery  ${kilo(energyWh(1))} kWh in, ${kilo(energyWh(-1))} kWh out`);
+    }
+    if (summary.dischargedEnergyWh > 0) {
+      const paid =
+        summary.dischargePayment > 0 ? `, drivers are paid ${money(request, summary.dischargePayment)}` : "";
+      lines.push(`Vehicles ${kilo(summary.dischargedEnergyWh)} kWh given${paid}`);
+    }
+    if ((battery.length > 0 || summary.dischargedEnergyWh > 0) && request.site?.tariff !== undefined) {
+      lines.push(`Site     ${money(request, summary.siteEnergyCost)} for all its energy, base load included`);
     }
     if (summary.carbonKg !== 0) lines.push(`Carbon   ${summary.carbonKg.toFixed(1)} kg`);
   }

@@ -20,7 +20,7 @@ export function givingCost(
 }
 
 /** Sessions that may give, with the entries of their slots. */
-export function givingSessions({ problem, given, offsets }: Powers): number[] {
+function givingSessions({ problem, given, offsets }: Powers): number[] {
   return problem.sessions.flatMap((_, i) =>
     given[offsets[i]] >= 0 && offsets[i + 1] > offsets[i] ? [i] : [],
   );

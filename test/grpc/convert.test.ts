@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { WattslotError } from "../../src/domain/errors.ts";
-import { type OptimizeRequest, Phase, Supply, Winding } from "../../src/grpc/client.ts";
+import { OcppCapabilities } from "../../src/gen/wattslot/v1/optimizer.ts";
+import { OcppVersion, type OptimizeRequest, Phase, Supply, Winding } from "../../src/grpc/client.ts";
 import { toProblem } from "../../src/grpc/convert.ts";
 import { at, full, HOUR_MS, minimal, START, START_MS, series } from "./requests.ts";
 
@@ -1202,6 +1203,47 @@ describe("assumptions are noticed", () => {
         }),
       ),
     ).toEqual(["ROOT_WITHOUT_LIMIT site.circuits[0]"]);
+  });
+});
+
+describe("discharge", () => {
+  const asked = { maxPowerW: 0, minSocPercent: 30, pricePerKwh: 0.1 };
+  function read(over: { version?: OcppVersion; maxDischargePowerW?: number; target?: number } = {}) {
+    const { version = OcppVersion.OCPP_VERSION_2_1, maxDischargePowerW = 7000, target = 80 } = over;
+    const request = minimal();
+    const [charger] = request.site?.evses ?? [];
+    charger.maxDischargePowerW = maxDischargePowerW;
+    charger.ocpp = OcppCapabilities.fromPartial({ version });
+    request.sessions[0].need = {
+      $case: "stateOfCharge",
+      value: { socPercent: 60, targetSocPercent: target, batteryCapacityWh: 50_000 },
+    };
+    request.sessions[0].discharge = asked;
+    return toProblem(request, START_MS);
+  }
+
+  test("is read with energies stored and at the meter", () => {
+    const { sessions, site } = read();
+    expect(site.evses[0].maxDischargePowerW).toBe(7000);
+    expect(sessions[0].discharge).toEqual({
+      maxPowerW: Number.POSITIVE_INFINITY,
+      minStoredWh: 15_000,
+      pricePerKwh: 0.1,
+      spareWh: 0,
+      plannedW: undefined,
+    });
+    // 10 % of 50 kWh above the target, over 0.9.
+    expect(read({ target: 50 }).sessions[0].discharge?.spareWh).toBeCloseTo(5000 / 0.9, 6);
+  });
+
+  test("is only for bidirectional chargers that speak 2.1", () => {
+    for (const over of [{ maxDischargePowerW: 0 }, { version: OcppVersion.OCPP_VERSION_2_0_1 }]) {
+      const { sessions, notices } = read(over);
+      expect(sessions[0].discharge).toBeUndefined();
+      expect(notices).toContainEqual(
+        expect.objectContaining({ code: "DISCHARGE_NOT_POSSIBLE", field: "sessions[0].discharge" }),
+      );
+    }
   });
 });
 

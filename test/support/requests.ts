@@ -176,6 +176,19 @@ function withEnergySystem(
       ];
     }
   }
+  for (const evse of site.evses) {
+    if (random.chance(0.5)) continue;
+    evse.maxDischargePowerW = random.real(1000, 20_000);
+    if (evse.ocpp !== undefined && random.chance(0.8)) evse.ocpp.version = OcppVersion.OCPP_VERSION_2_1;
+  }
+  for (const session of request.sessions) {
+    if (session.need?.$case !== "stateOfCharge" || random.chance(0.3)) continue;
+    session.discharge = {
+      maxPowerW: random.pick([0, 5000, 20_000]),
+      minSocPercent: random.real(0, 60),
+      pricePerKwh: random.pick([0, 0, 0.1]),
+    };
+  }
   return request;
 }
 
