@@ -52,6 +52,7 @@ export function site(vehicles: number, seed: number): Problem {
       minimum: undefined,
       departureChances: [],
       discharge: undefined,
+      goesOn: false,
       installed: undefined,
     });
   }

@@ -1,4 +1,4 @@
-import { type Charging, HOUR_MS } from "./domain/charging.ts";
+import { type Charging, chargingOf, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { drawnByMs, energyByWh, energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { chargedAgainWh, withoutDischarge } from "./domain/discharge.ts";
@@ -15,18 +15,19 @@ import type {
   SitePlan,
   SolveReport,
 } from "./domain/plan.ts";
-import type { Circuit, Notice, Problem } from "./domain/problem.ts";
+import type { Circuit, Notice, Problem, Session } from "./domain/problem.ts";
 import { Room } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
+import { staysOf, withWholeStays } from "./domain/stays.ts";
 import { exportPrices, hasProduction, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { voltagesOf } from "./domain/wiring.ts";
 import { clockOf, explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
-import { changeOf } from "./ocpp/change.ts";
+import { changeOfStay } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
 import { toPayload } from "./ocpp/payload.ts";
-import { toProfile } from "./ocpp/profile.ts";
+import { toStayProfile } from "./ocpp/profile.ts";
 import { type PushOrder, pushOrder } from "./ocpp/push.ts";
 
 /** A plan and what is known of how it came about. */
@@ -46,40 +47,45 @@ export interface Candidate {
 /**
  * Turns a plan into the answer: writes each session's profile, reads the payloads back, checks
  * them against every limit, and reports on what they allow rather than on what was planned.
- * A plan with excesses must not be sent.
+ * A plan with excesses must not be sent. `sent` has what the profiles allow each session of the problem.
  */
 export function answer(
   problem: Problem,
   charging: Charging,
   candidate: Candidate,
-): { plan: SitePlan; excesses: Excess[] } {
+): { plan: SitePlan; excesses: Excess[]; sent: PowerPlan } {
   const { site, sessions, slotStartsMs } = problem;
   const voltages = voltagesOf(site);
+  const stays = staysOf(problem);
   const sent: PowerPlan = [];
   const emitted: PowerStep[][] = [];
-  const profiles = candidate.power.map((power, i) => {
-    const evse = site.evses[sessions[i].evse];
-    const { profile, powerW } = toProfile(problem, i, power);
+  const profiles = stays.map((stay) => {
+    const [first] = stay;
+    const evse = site.evses[sessions[first].evse];
+    const { profile, powerW } = toStayProfile(problem, stay, candidate.power);
     const payloadJson = toPayload(profile, evse);
-    emitted.push(expand(payloadJson, evse, voltages[evse.circuit]));
-    sent.push(powerW);
-    const { change, pushWave } = changeOf(problem, i, powerW);
+    const steps = expand(payloadJson, evse, voltages[evse.circuit]);
+    for (const [n, i] of stay.entries()) {
+      emitted.push(sessions[i].goesOn || n > 0 ? during(steps, sessions[i]) : steps);
+      sent.push(powerW[n]);
+    }
+    const { change, pushWave } = changeOfStay(problem, stay, sent);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
-    const canSend = sessions[i].arrivalMs <= slotStartsMs[0] || sessions[i].transactionId !== "";
+    const canSend = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
     return { change, profile, payloadJson, wave: change === "UNCHANGED" || !canSend ? undefined : pushWave };
   });
   const { excesses, checks } = check(problem, emitted);
   const push = pushOrder(
     problem,
     emitted,
-    profiles.map(({ wave }) => wave),
+    stays.flatMap((stay, n) => stay.map(() => profiles[n].wave)),
   );
-  const commandOf = (i: number): ProfileCommand | undefined => {
-    const { profile, payloadJson } = profiles[i];
-    const pushWave = push.waves[i];
+  const commandOf = (stay: readonly number[], n: number): ProfileCommand | undefined => {
+    const { profile, payloadJson } = profiles[n];
+    const pushWave = push.waves[stay[0]];
     if (pushWave === undefined) return undefined;
     return {
-      ocppVersion: site.evses[sessions[i].evse].ocpp.version,
+      ocppVersion: site.evses[sessions[stay[0]].evse].ocpp.version,
       action: "SetChargingProfile",
       payloadJson,
       pushWave,
@@ -89,58 +95,51 @@ export function answer(
 
   const drawn = sent.map((powerW) => powerW.map((w) => Math.max(0, w)));
   const measures = measure(problem, charging, drawn);
-  const onlyCharged = withoutDischarge(problem, charging);
-  const asap = measure(onlyCharged, charging, greedy(onlyCharged, charging, "ARRIVAL"));
-  const gives = sessions.map((_, i) => givenBy(problem, charging, i));
+  const results = sessions.map((_, i) => resultOf(problem, charging, candidate, drawn, i));
+  const whole = withWholeStays(problem);
+  const wholeCharging = whole === problem ? charging : chargingOf(whole);
+  const onlyCharged = withoutDischarge(whole, wholeCharging);
+  const asap = measure(onlyCharged, wholeCharging, greedy(onlyCharged, wholeCharging, "ARRIVAL"));
+  const drawnInStays = stays.map((stay) => added(stay.map((i) => drawn[i])));
   const told = {
-    problem,
-    charging,
-    power: drawn,
-    room: roomLeft(problem, charging, drawn),
+    problem: whole,
+    charging: wholeCharging,
+    power: drawnInStays,
+    room: roomLeft(whole, wholeCharging, drawnInStays),
     shadowPrices: candidate.shadowPrices,
     clock: clockOf(problem),
   };
-  const sessionPlans = sessions.map((session, i): SessionPlan => {
-    const plannedEnergyWh = Math.min(session.energyWh, measures.allowedWh[i]);
-    const missingWh = session.energyWh - plannedEnergyWh;
-    const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
-    const againWh = chargedAgainWh(problem, charging, i);
+  const sessionPlans = stays.map((stay, n): SessionPlan => {
+    const [first] = stay;
+    const ofStay = stay.map((i) => results[i]);
+    const shortfallWh = sum(ofStay.map((result) => result.shortfallWh));
+    const againWh = chargedAgainWh(problem, charging, first);
+    const needWh = sum(stay.map((i) => sessions[i].energyWh)) - againWh;
     const outcome = {
-      plannedEnergyWh: session.energyWh - againWh - shortfallWh,
+      plannedEnergyWh: needWh - shortfallWh,
       shortfallWh,
-      shortfallCauses: shortfallCauses(
-        problem,
-        i,
-        charging.ranges[i].maxPowerW,
-        mostEnergyWh(problem, charging, i),
-        {
-          sentWh: shortfallWh,
-          plannedWh: session.energyWh - energyWh(problem, charging, i, candidate.unmerged[i]),
-          relaxedWh: candidate.relaxedShortWh?.[i],
-        },
-      ),
-      completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, drawn, i),
-      energyCost: measures.energyCosts[i],
+      shortfallCauses: [...new Set(ofStay.flatMap((result) => result.shortfallCauses))],
+      completeMs: shortfallWh > 0 ? undefined : ofStay.findLast(({ completeMs }) => completeMs)?.completeMs,
+      energyCost: sum(stay.map((i) => measures.energyCosts[i])),
+      minimumShortfallWh: sum(ofStay.map((result) => result.minimumShortfallWh)),
+      ...givenBy(problem, charging, first),
     };
-    const minimumShortfallWh = missingByMinimumWh(problem, charging, drawn, i);
     // What is charged to be given again is bought for another end.
-    const isDoneAtOnce = againWh === 0 && asap.allowedWh[i] >= session.energyWh - SHORTFALL_DUST_WH;
-    const atOnceCost = isDoneAtOnce ? asap.energyCosts[i] : Number.NaN;
+    const isDoneAtOnce = againWh === 0 && asap.allowedWh[n] >= needWh - SHORTFALL_DUST_WH;
+    const atOnceCost = isDoneAtOnce ? asap.energyCosts[n] : Number.NaN;
     return {
-      sessionId: session.sessionId,
-      stationId: site.evses[session.evse].stationId,
-      evseId: site.evses[session.evse].evseId,
-      command: commandOf(i),
-      powerW: sent[i],
+      sessionId: sessions[first].sessionId,
+      stationId: site.evses[sessions[first].evse].stationId,
+      evseId: site.evses[sessions[first].evse].evseId,
+      command: commandOf(stay, n),
+      powerW: added(stay.map((i) => sent[i])),
       ...outcome,
-      ...gives[i],
-      change: profiles[i].change,
-      minimumShortfallWh,
-      explanation: explain(told, i, { ...outcome, ...gives[i], minimumShortfallWh, atOnceCost }),
+      change: profiles[n].change,
+      explanation: explain(told, n, { ...outcome, atOnceCost, onOnePhase: onOnePhase(problem, stay) }),
     };
   });
 
-  const room = new Room(problem, charging);
+  const room = new Room(whole, wholeCharging);
   const plan: SitePlan = {
     siteId: site.siteId,
     status: candidate.status,
@@ -172,18 +171,67 @@ export function answer(
       ),
       changedEnergyWh: changedEnergyWh(problem, charging, sent),
       ...exported(problem, measures),
-      dischargedEnergyWh: sum(gives.map(({ dischargedEnergyWh }) => dischargedEnergyWh)),
-      dischargePayment: sum(gives.map(({ dischargePayment }) => dischargePayment)),
+      dischargedEnergyWh: sum(sessionPlans.map(({ dischargedEnergyWh }) => dischargedEnergyWh)),
+      dischargePayment: sum(sessionPlans.map(({ dischargePayment }) => dischargePayment)),
     },
     notices: [
       ...problem.notices,
       ...exportNotices(problem),
-      ...limitNotices(problem, charging, room),
+      ...limitNotices(whole, wholeCharging, room),
       ...pushNotices(push),
     ],
     solve: { ...candidate.report(sent), checks },
   };
-  return { plan, excesses };
+  return { plan, excesses, sent };
+}
+
+/** Of what a profile says, what holds during one session of a stay. */
+function during(steps: readonly PowerStep[], { arrivalMs, departureMs, goesOn }: Session): PowerStep[] {
+  const holds = steps.findLast(({ atMs }) => atMs <= arrivalMs);
+  const inside = steps.filter(({ atMs }) => atMs > arrivalMs && (!goesOn || atMs < departureMs));
+  const own = holds === undefined ? inside : [{ ...holds, atMs: Math.max(holds.atMs, arrivalMs) }, ...inside];
+  return goesOn ? [...own, { atMs: departureMs, powerW: 0 }] : own;
+}
+
+/** What a session gets, and why it does not get more. */
+function resultOf(
+  problem: Problem,
+  charging: Charging,
+  candidate: Candidate,
+  drawn: PowerPlan,
+  i: number,
+): Pick<SessionPlan, "shortfallWh" | "shortfallCauses" | "completeMs" | "minimumShortfallWh"> {
+  const { energyWh: needWh } = problem.sessions[i];
+  const missingWh = needWh - energyWh(problem, charging, i, drawn[i]);
+  const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+  const stages = {
+    sentWh: shortfallWh,
+    plannedWh: needWh - energyWh(problem, charging, i, candidate.unmerged[i]),
+    relaxedWh: candidate.relaxedShortWh?.[i],
+  };
+  const { maxPowerW } = charging.ranges[i];
+  return {
+    shortfallWh,
+    shortfallCauses: shortfallCauses(problem, i, maxPowerW, mostEnergyWh(problem, charging, i), stages),
+    completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, drawn, i),
+    minimumShortfallWh: missingByMinimumWh(problem, charging, drawn, i),
+  };
+}
+
+/** When a stay whose charger changes its phases is on one. */
+function onOnePhase(
+  { site, sessions }: Problem,
+  stay: readonly number[],
+): { fromMs: number; toMs: number }[] {
+  if (site.evses[sessions[stay[0]].evse].maxPhaseSwitches === 0) return [];
+  return stay.flatMap((i) => {
+    const { phaseCount, arrivalMs, departureMs } = sessions[i];
+    return phaseCount === 1 ? [{ fromMs: arrivalMs, toMs: departureMs }] : [];
+  });
+}
+
+function added(powers: readonly Float64Array[]): Float64Array {
+  return powers.length === 1 ? powers[0] : powers[0].map((_, k) => sum(powers.map((powerW) => powerW[k])));
 }
 
 /** What a session gives at the EVSE, Wh, and what its driver is paid for that. */

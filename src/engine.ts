@@ -9,18 +9,20 @@ import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
+import { withParts } from "./domain/stays.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
 import { formulate } from "./model/formulate.ts";
 import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
+import { choosePhases, maySwitch } from "./model/phases.ts";
 import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
 import { steady } from "./model/steady.ts";
 import { type Storage, type StoragePlan, scheduleStorage, storageCost } from "./model/storage.ts";
-import { toProfile } from "./ocpp/profile.ts";
+import { allowedPowers } from "./ocpp/profile.ts";
 import { createPool } from "./solve/pool.ts";
 import type { Method, Solver } from "./solve/solver.ts";
 import { practiceSite } from "./warmup.ts";
@@ -36,6 +38,8 @@ const HIGHS_COLUMNS = 100;
 const INTERIOR_COLUMNS = 50_000;
 /** Columns from which the way on to a corner takes too long; then no search follows, powers are only rounded. */
 const NO_CORNER_COLUMNS = 150_000;
+/** Energy by which one plan misses less than another for it to be the better one. */
+const NOTABLE_WH = 10;
 /** Vehicle-slots from which the safe plan is handed over first, in case the thread must be ended. */
 const LONG_SOLVE_SLOTS = 10_000;
 /** Time left under which it is as well: a solver call that takes longer than it should is then of no harm. */
@@ -68,9 +72,38 @@ export function planSite(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): Planned {
+  if (!problem.sessions.some((session) => maySwitch(problem, session)))
+    return planStays(problem, solvers, leftMs, onSafePlan);
+  // Half of the time is for the plan on all phases, which is what there is should the other not be done.
+  const laterMs = leftMs() / 2;
+  const onAll = planStays(problem, solvers, () => leftMs() - laterMs, onSafePlan);
+  if (leftMs() <= 0) return onAll;
+  const parts = choosePhases(problem, chargingOf(problem), solvers.highs, leftMs);
+  if (parts === undefined) return onAll;
+  const switched = planStays(withParts(problem, parts), solvers, leftMs);
+  const { plan } = isBetter(switched.plan, onAll.plan) ? switched : onAll;
+  return { plan, excesses: [...onAll.excesses, ...switched.excesses] };
+}
+
+/** Plans stays whose numbers of phases are settled. */
+function planStays(
+  problem: Problem,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+): Planned {
   return hasStorage(problem)
     ? planWithStorage(problem, solvers, leftMs, onSafePlan)
     : planVehicles(problem, solvers, leftMs, onSafePlan);
+}
+
+/** Whether a plan misses less energy than another for the same vehicles, or costs less where they miss the same. */
+function isBetter(a: SitePlan, b: SitePlan): boolean {
+  const [isSafe, isOtherSafe] = [a, b].map(({ status }) => status === "FALLBACK");
+  if (isSafe !== isOtherSafe) return isOtherSafe;
+  const missingWh = a.summary.shortfallWh - b.summary.shortfallWh;
+  if (Math.abs(missingWh) > NOTABLE_WH) return missingWh < 0;
+  return a.solve.objective < b.solve.objective - MIP_GAP * Math.abs(b.solve.objective);
 }
 
 function hasStorage({ site, sessions }: Problem): boolean {
@@ -130,7 +163,7 @@ function settle(
 ): Planned {
   const { power } = candidate;
   const sent = withStorage(problem, charging, storage);
-  const profiled = power.map((powerW, i) => toProfile(sent, i, powerW).powerW.map((w) => Math.max(0, -w)));
+  const profiled = allowedPowers(sent, power).map((powerW) => powerW.map((w) => Math.max(0, -w)));
   const given = affordable(
     problem,
     charging,
@@ -146,7 +179,7 @@ function settle(
   const { unit } = pricingOf(problem, charging);
   const tell = (used: Storage & { peakW: number }, objective: number): Planned => {
     const gap = gapOf(objective, storage.bound);
-    const { plan, excesses } = answer(withStorage(problem, charging, used), charging, {
+    const { plan, excesses, sent } = answer(withStorage(problem, charging, used), charging, {
       ...candidate,
       status: gap <= MIP_GAP ? "OPTIMAL" : "FEASIBLE",
       report: (powerW) => ({ ...candidate.report(powerW), objective: objective * unit, gap }),
@@ -154,7 +187,7 @@ function settle(
     if (problem.site.battery === undefined) return { plan, excesses };
     return {
       plan: toldOfBattery(problem, plan, used.batteryW),
-      excesses: [...excesses, ...checkBattery(problem, used.batteryW, plan.sessionPlans)],
+      excesses: [...excesses, ...checkBattery(problem, used.batteryW, sent)],
     };
   };
   const first = worthOf(storage.batteryW);
@@ -404,9 +437,7 @@ function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): Powe
 /** The plan after its profiles were merged to what the chargers take, the energy that this cost made up for where there is room. */
 function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
   // What a vehicle gives stands beside what it charges, below 0.
-  const sent = plan.map((powerW, i) =>
-    toProfile(program.problem, i, powerW).powerW.map((w) => Math.max(0, w)),
-  );
+  const sent = allowedPowers(program.problem, plan).map((powerW) => powerW.map((w) => Math.max(0, w)));
   const isMerged = sent.some((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
   return isMerged ? makeUp(program, sent) : plan;
 }

@@ -46,6 +46,8 @@ export interface Outcome {
   energyCost: number;
   dischargedEnergyWh: number;
   dischargePayment: number;
+  /** When its charger, which can change that, has it on one phase. */
+  onOnePhase: readonly { fromMs: number; toMs: number }[];
   /** The cost of the same energy if it charged at once; NaN where that would deliver less. */
   atOnceCost: number;
 }
@@ -63,7 +65,7 @@ export function explain(told: Told, i: number, outcome: Outcome): string {
     outcome.shortfallWh > 0
       ? [...shortfall(told, i, outcome), moreStay(told, i, outcome.shortfallWh)]
       : [success(told, i, outcome)];
-  sentences.push(...gives);
+  sentences.push(...gives, phases(told, i, outcome));
   const { minimum } = told.problem.sessions[i];
   if (minimum !== undefined && outcome.minimumShortfallWh > 0) {
     const ownWh = minimum.energyWh - givenWh(told.problem, told.charging, i, minimum.byMs);
@@ -82,6 +84,16 @@ function success({ problem, charging, power, clock }: Told, i: number, outcome: 
   const when = `from ${clock(startMs)} to ${clock(toMs)}`;
   if (outcome.plannedEnergyWh < DUST_WH) return `Needs no energy of its own; charges ${when}.`;
   return `Gets all ${kwh(outcome.plannedEnergyWh)} ${when}${priceOf(problem, outcome)}.`;
+}
+
+/** When it charges on one phase. */
+function phases({ problem, power, clock }: Told, i: number, { onOnePhase }: Outcome): string {
+  const starts = problem.slotStartsMs;
+  const used = onOnePhase.filter(({ fromMs, toMs }) =>
+    power[i].some((w, k) => w > 0 && starts[k + 1] > fromMs && starts[k] < toMs),
+  );
+  if (used.length === 0) return "";
+  return `On one phase from ${used.map(({ fromMs, toMs }) => `${clock(fromMs)} to ${clock(toMs)}`).join(" and ")}.`;
 }
 
 /** What it gives, when, and what its driver is paid. */

@@ -56,6 +56,7 @@ export function practiceSite(vehicles: number): Problem {
       minimum: undefined,
       departureChances: [],
       discharge: undefined,
+      goesOn: false,
       installed: undefined,
     }),
   );

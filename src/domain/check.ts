@@ -1,4 +1,4 @@
-import type { PowerStep } from "./plan.ts";
+import type { PowerPlan, PowerStep } from "./plan.ts";
 import type { Evse, Problem, Session, Site } from "./problem.ts";
 import { type Series, valueAt } from "./series.ts";
 import { storedAfter } from "./taper.ts";
@@ -55,11 +55,7 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
  * powers, the energy stored in it, and every limit above it, whether power flows in or back. What flows
  * back makes no room.
  */
-export function checkBattery(
-  problem: Problem,
-  batteryW: Float64Array,
-  sessionPlans: readonly { powerW: Float64Array }[],
-): Excess[] {
+export function checkBattery(problem: Problem, batteryW: Float64Array, plan: PowerPlan): Excess[] {
   const { battery } = problem.site;
   if (battery === undefined) return [];
   const excesses: Excess[] = [];
@@ -89,9 +85,7 @@ export function checkBattery(
     }
     return [...steps, { atMs: departureMs, powerW: 0 }];
   };
-  const drawn = [...sessionPlans.map(({ powerW }) => powerW), batteryW].map((powerW, i) =>
-    stepsOf(powerW, beside.sessions[i]),
-  );
+  const drawn = [...plan, batteryW].map((powerW, i) => stepsOf(powerW, beside.sessions[i]));
   checkCircuits(beside, wiringOf(beside), drawn, note);
   return excesses;
 }
@@ -142,6 +136,7 @@ function batteryAsVehicle(
     minimum: undefined,
     departureChances: [],
     discharge: undefined,
+    goesOn: false,
     installed: undefined,
   };
   return { site: { ...site, evses: [...site.evses, evse] }, vehicle };
@@ -240,8 +235,10 @@ function checkSession(
     note(`${name}: without a profile`, fromMs, evse.maxPowerW, 0, "W");
   const { discharge } = session;
   const mayGiveW = discharge === undefined ? 0 : Math.min(discharge.maxPowerW, evse.maxDischargePowerW);
-  steps.forEach(({ atMs, powerW }, n) => {
+  steps.forEach(({ atMs, powerW, numberPhases }, n) => {
     const endMs = n + 1 < steps.length ? steps[n + 1].atMs : Number.POSITIVE_INFINITY;
+    if (numberPhases !== undefined && powerW !== 0)
+      note(`${name}: phases`, atMs, Math.abs(numberPhases - session.phaseCount), 0, "A");
     if (evse.supply !== "DC") {
       const currentA = Math.abs(powerW) / wattsPerAmpere;
       note(`${name}: EVSE current`, atMs, currentA, evse.maxCurrentA, "A");

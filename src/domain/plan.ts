@@ -133,6 +133,8 @@ export interface ChargingSchedulePeriod {
   numberPhases: number | undefined;
   /** 2.1, in a profile in which the vehicle gives; absent: ChargingOnly. */
   operationMode?: OperationMode | undefined;
+  /** 2.x, where the charger changes to one phase: which. */
+  phaseToUse?: number | undefined;
   /** With CentralSetpoint: negative, what the vehicle gives in the schedule's unit. */
   setpoint?: number | undefined;
 }
@@ -144,4 +146,6 @@ export interface PowerStep {
   atMs: number;
   /** Sum over the phases; negative where it gives so much. */
   powerW: number;
+  /** On which it is; absent on DC and between two lines. */
+  numberPhases?: number | undefined;
 }

@@ -161,6 +161,8 @@ export interface Session {
   departureChances: DepartureChance[];
   /** May be discharged within these bounds; undefined: only charged. */
   discharge: Discharge | undefined;
+  /** The stay goes on with the next session, on another number of phases: they are one vehicle's. */
+  goesOn: boolean;
   /** What the charger was last told. */
   installed: { powerW: Series; chargingProfileId: number } | undefined;
 }

@@ -125,11 +125,11 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
         durationSeconds: undefined,
         chargingRateUnit: ChargingRateUnit[profile.chargingRateUnit],
         chargingSchedulePeriods: profile.periods.map(
-          ({ startPeriodS, limit, numberPhases, operationMode, setpoint }) => ({
+          ({ startPeriodS, limit, numberPhases, phaseToUse, operationMode, setpoint }) => ({
             startPeriodSeconds: startPeriodS,
             limit,
             numberPhases,
-            phaseToUse: undefined,
+            phaseToUse,
             setpoint,
             dischargeLimit: undefined,
             operationMode: operationMode ?? "",

@@ -165,6 +165,7 @@ function readSession(
       planStartMs,
     ),
     discharge: undefined,
+    goesOn: false,
     installed: undefined,
   };
   const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;

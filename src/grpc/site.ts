@@ -51,6 +51,7 @@ const PERIODS_2_X = 1024;
 
 const POWER_W = { min: 0, max: LARGEST.powerW };
 const CURRENT_A = { min: 0, max: LARGEST.currentA };
+const MOST_SWITCHES = 20;
 const PRIMARY_V = { min: 50, max: 100_000 };
 
 /** The site without its tariff, and how the request's ids lead into it. */
@@ -361,9 +362,24 @@ function readEvse(
     ...limits,
     uncontrolledPowerW,
     maxDischargePowerW: findings.number(`${field}.max_discharge_power_w`, evse.maxDischargePowerW, POWER_W),
-    maxPhaseSwitches: 0,
+    maxPhaseSwitches: readPhaseSwitches(findings, `${field}.max_phase_switches`, evse, limits.phases, supply),
     ocpp,
   };
+}
+
+/** How often a charger may change its phases; only where it has all three to change between. */
+function readPhaseSwitches(
+  findings: Findings,
+  field: string,
+  { maxPhaseSwitches }: wire.Evse,
+  phases: readonly Phase[],
+  supply: Evse["supply"],
+): number {
+  if (maxPhaseSwitches === 0) return 0;
+  const switches = findings.whole(field, maxPhaseSwitches, 0, MOST_SWITCHES);
+  if (supply === "AC" && phases.length === 3) return switches;
+  findings.wrong(field, "is for AC on three phases");
+  return 0;
 }
 
 type Limits = Pick<

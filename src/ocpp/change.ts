@@ -1,4 +1,4 @@
-import type { Change } from "../domain/plan.ts";
+import type { Change, PowerPlan } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { type Series, valueAt } from "../domain/series.ts";
 import { limitScale, stayParts } from "./profile.ts";
@@ -31,6 +31,8 @@ export function changeOf(
       if (!(Math.abs(riseW) <= toleranceW)) return { change: "CHANGED", pushWave: riseW < 0 ? 1 : 2 };
     }
   }
+  // What holds in the rest of a stay is for its next session to tell.
+  if (session.goesOn) return { change: "UNCHANGED", pushWave: 2 };
   // A step across the departure is skipped: it stands for a profile that ended within it.
   const firstAfter = Math.max(0, Math.ceil((session.departureMs - installed.startMs) / installed.stepMs));
   const afterW = installed.values.subarray(firstAfter);
@@ -38,6 +40,23 @@ export function changeOf(
     return { change: "CHANGED", pushWave: 1 };
   }
   return { change: "UNCHANGED", pushWave: 2 };
+}
+
+/**
+ * The same for a stay of several sessions: the first of them that differs decides. Where the charger can
+ * change its phases what is installed is always sent again: it does not say on how many it was.
+ */
+export function changeOfStay(
+  problem: Problem,
+  stay: readonly number[],
+  plan: PowerPlan,
+): { change: Change; pushWave: 1 | 2 } {
+  const ofParts = stay.map((i) => changeOf(problem, i, plan[i]));
+  const different = ofParts.find(({ change }) => change !== "UNCHANGED");
+  if (different !== undefined) return different;
+  const { evse } = problem.sessions[stay[0]];
+  const isKnown = problem.site.evses[evse].maxPhaseSwitches === 0;
+  return { change: isKnown ? "UNCHANGED" : "CHANGED", pushWave: 2 };
 }
 
 /** Where the value of the series may change next; Infinity once its last value holds. */

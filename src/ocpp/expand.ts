@@ -31,14 +31,25 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
     const path = `chargingSchedulePeriod[${i}]`;
     const period = object(entry, path);
     const modeFields = version === "2.1" ? ["operationMode", "setpoint"] : [];
-    only(period, ["startPeriod", "limit", "numberPhases", ...modeFields], path);
+    const phaseFields = version === "1.6" ? ["numberPhases"] : ["numberPhases", "phaseToUse"];
+    only(period, ["startPeriod", "limit", ...phaseFields, ...modeFields], path);
     const startS = integer(period.startPeriod, `${path}.startPeriod`);
     if (i === 0 && startS !== 0) fail(`${path}.startPeriod`, "of the first period is not 0");
     if (startS <= previousS) fail(`${path}.startPeriod`, "does not increase");
     previousS = startS;
     const rate = rateOf(period, path);
     const phases = phasesOf(period.numberPhases, evse, `${path}.numberPhases`);
-    return { atMs: startMs + startS * 1000, powerW: unit === "A" ? rate * voltageV * phases : rate };
+    if (period.phaseToUse !== undefined) {
+      if (phases !== 1) fail(`${path}.phaseToUse`, "has no place on more than one phase");
+      // The first is the one that a plan counts on.
+      if (period.phaseToUse !== 1) fail(`${path}.phaseToUse`, "is not 1");
+    }
+    const numberPhases = evse.supply === "AC" ? phases : undefined;
+    return {
+      atMs: startMs + startS * 1000,
+      numberPhases,
+      powerW: unit === "A" ? rate * voltageV * phases : rate,
+    };
   });
 }
 

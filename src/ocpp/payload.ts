@@ -12,10 +12,11 @@ export function toPayload(profile: ChargingProfile, evse: Evse): string {
     startSchedule: `${new Date(profile.startScheduleMs).toISOString().slice(0, 19)}Z`,
     chargingRateUnit: profile.chargingRateUnit,
     chargingSchedulePeriod: profile.periods.map(
-      ({ startPeriodS, limit, numberPhases, operationMode, setpoint }) => ({
+      ({ startPeriodS, limit, numberPhases, phaseToUse, operationMode, setpoint }) => ({
         startPeriod: startPeriodS,
         limit,
         numberPhases,
+        phaseToUse,
         operationMode,
         setpoint,
       }),

@@ -1,7 +1,8 @@
 import { chargingRange } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
-import type { ChargingProfile, ChargingSchedulePeriod } from "../domain/plan.ts";
+import type { ChargingProfile, ChargingSchedulePeriod, PowerPlan } from "../domain/plan.ts";
 import type { Evse, Problem, Session } from "../domain/problem.ts";
+import { staysOf } from "../domain/stays.ts";
 import { compress, type Period } from "./compress.ts";
 
 /** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
@@ -14,6 +15,8 @@ const STEP_TOLERANCE = 1e-9;
 interface LimitScale {
   /** Phases drawn from; undefined on DC. */
   numberPhases: number | undefined;
+  /** Which of them, where the charger could choose another; 2.x only. */
+  phaseToUse: number | undefined;
   /** Power of one step, W. */
   stepPowerW: number;
   /** The step in tenths of the unit: whole tenths print without a binary fraction's tail. */
@@ -40,8 +43,10 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const evse = problem.site.evses[session.evse];
   const range = chargingRange(problem.site, session);
   const minSteps = Math.round(range.minPowerW / range.stepPowerW);
+  const isChoice = evse.maxPhaseSwitches > 0 && evse.supply === "AC" && range.phases.length === 1;
   return {
     numberPhases: numberPhases(evse, range.phases.length),
+    phaseToUse: isChoice && evse.ocpp.version !== "1.6" ? 1 : undefined,
     stepPowerW: range.stepPowerW,
     stepTenths: Math.round(evse.ocpp.limitStep * 10),
     minSteps: range.maxPowerW > 0 ? Math.max(1, minSteps) : Number.POSITIVE_INFINITY,
@@ -100,6 +105,7 @@ export function toProfile(
   problem: Problem,
   sessionIndex: number,
   powerW: Float64Array,
+  maxPeriods = maxPeriodsOf(problem.site.evses[problem.sessions[sessionIndex].evse]),
 ): { profile: ChargingProfile; powerW: Float64Array } {
   const session = problem.sessions[sessionIndex];
   const evse = problem.site.evses[session.evse];
@@ -114,7 +120,7 @@ export function toProfile(
     level: usableSteps(powerW[slot], scale) || 0 - givenSteps(givesW?.[slot] ?? 0, scale),
   }));
   planned.push({ atMs: endMs, level: scale.safeSteps });
-  const { periods } = compress(planned, endMs, maxPeriods(evse));
+  const { periods } = compress(planned, endMs, maxPeriods);
   const isGiving = periods.some(({ level }) => level < 0);
 
   const isTransaction = session.transactionId !== "" && !evse.ocpp.prefersTxDefaultProfile;
@@ -133,6 +139,38 @@ export function toProfile(
   };
 }
 
+/**
+ * The same for a stay of several sessions, each on another number of phases: one profile, of which each has
+ * an equal share of the periods. `powerW` of each session.
+ */
+export function toStayProfile(
+  problem: Problem,
+  stay: readonly number[],
+  plan: PowerPlan,
+): { profile: ChargingProfile; powerW: Float64Array[] } {
+  const [first] = stay;
+  const most = maxPeriodsOf(problem.site.evses[problem.sessions[first].evse]);
+  // Only the last one's end is sent.
+  const share = stay.length === 1 ? most : Math.floor((most - 1) / stay.length) + 1;
+  const parts = stay.map((i) => toProfile(problem, i, plan[i], share));
+  const { profile } = parts[0];
+  const periods = parts.flatMap((part, n) => {
+    const offsetS = (part.profile.startScheduleMs - profile.startScheduleMs) / 1000;
+    const nextMs = parts[n + 1]?.profile.startScheduleMs ?? Number.POSITIVE_INFINITY;
+    return part.profile.periods.flatMap((period) =>
+      part.profile.startScheduleMs + period.startPeriodS * 1000 < nextMs
+        ? [{ ...period, startPeriodS: period.startPeriodS + offsetS }]
+        : [],
+    );
+  });
+  return { profile: { ...profile, periods }, powerW: parts.map(({ powerW }) => powerW) };
+}
+
+/** What the profiles of a plan allow each session, W; negative where it gives. */
+export function allowedPowers(problem: Problem, plan: PowerPlan): PowerPlan {
+  return staysOf(problem).flatMap((stay) => toStayProfile(problem, stay, plan).powerW);
+}
+
 function usableSteps(powerW: number, scale: LimitScale): number {
   if (!Number.isFinite(powerW)) throw new WattslotError("INTERNAL", `planned power is ${powerW}`);
   const steps = Math.floor((powerW / scale.stepPowerW) * (1 + STEP_TOLERANCE));
@@ -145,7 +183,7 @@ function givenSteps(powerW: number, scale: LimitScale): number {
   return steps < scale.minSteps ? 0 : steps;
 }
 
-function maxPeriods(evse: Evse): number {
+function maxPeriodsOf(evse: Evse): number {
   return evse.ocpp.version === "1.6" ? evse.ocpp.maxPeriods : Math.min(evse.ocpp.maxPeriods, MAX_PERIODS_2X);
 }
 
@@ -175,6 +213,7 @@ function toSchedulePeriod(
     startPeriodS: (atMs - startMs) / 1000,
     limit: isGiving && level <= 0 ? undefined : rate,
     numberPhases: scale.numberPhases,
+    phaseToUse: scale.phaseToUse,
     operationMode: isGiving ? mode : undefined,
     setpoint: level < 0 ? rate : undefined,
   };

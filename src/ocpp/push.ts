@@ -2,6 +2,7 @@ import { type CircuitExcess, firstCircuitExcess } from "../domain/check.ts";
 import type { PowerStep } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { valueAt } from "../domain/series.ts";
+import { staysOf } from "../domain/stays.ts";
 import { nextStepMs } from "./change.ts";
 import { limitScale } from "./profile.ts";
 
@@ -63,7 +64,12 @@ export function pushOrder(
     if (excess === undefined) return undefined;
     const stays = from === 1 ? installed : emitted;
     const isInTheWay = (i: number) => powerAt(highest[i], excess.atMs) > powerAt(stays[i], excess.atMs);
-    const next = order.map((wave, i) => (wave === from && isInTheWay(i) ? ((3 - from) as 1 | 2) : wave));
+    const next = order.slice();
+    // The sessions of a stay are one command.
+    for (const stay of staysOf(problem)) {
+      if (order[stay[0]] !== from || !stay.some(isInTheWay)) continue;
+      for (const i of stay) next[i] = (3 - from) as 1 | 2;
+    }
     return next.every((wave, i) => wave === order[i]) ? undefined : assess(next);
   };
 
@@ -114,6 +120,10 @@ function installedSteps(problem: Problem, i: number, emitted: readonly PowerStep
   for (let atMs = emitted[0].atMs; atMs < departureMs; atMs = nextStepMs(series, atMs))
     add(atMs, wholeW(valueAt(series, atMs)));
   const safeW = safeSteps * stepPowerW;
+  if (problem.sessions[i].goesOn) {
+    add(departureMs, safeW);
+    return steps;
+  }
   add(Math.max(departureMs, emitted[0].atMs), safeW);
   const firstAfter = Math.max(0, Math.ceil((departureMs - series.startMs) / series.stepMs));
   for (let n = firstAfter; n < series.values.length; n++)

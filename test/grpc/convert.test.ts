@@ -496,6 +496,21 @@ const CASES: Case[] = [
     ["sessions[0].charge_curve"],
   ],
   [
+    "phase switches on one phase",
+    ({ evses }) => (evses[2].maxPhaseSwitches = 2),
+    ["site.evses[2].max_phase_switches"],
+  ],
+  [
+    "too many phase switches",
+    ({ evses }) => (evses[0].maxPhaseSwitches = 21),
+    ["site.evses[0].max_phase_switches"],
+  ],
+  [
+    "negative discharge power",
+    ({ evses }) => (evses[1].maxDischargePowerW = -1),
+    ["site.evses[1].max_discharge_power_w"],
+  ],
+  [
     "discharge",
     ({ sessions }) => (sessions[0].discharge = { maxPowerW: 1, minSocPercent: 1, pricePerKwh: 1 }),
     ["sessions[0].discharge"],
@@ -818,6 +833,7 @@ test("the minimal request gets every default", () => {
     priority: 1,
     uninterruptible: false,
     departureChances: [],
+    goesOn: false,
     installed: undefined,
   };
   expect(problem).toEqual({

@@ -45,9 +45,9 @@ const in201 = evse({}, { version: "2.0.1" });
 describe("expand", () => {
   it("turns A into W by voltage and phases, from startSchedule on", () => {
     const steps = [
-      { atMs: START, powerW: 16 * 690 },
-      { atMs: START + 900_000, powerW: 8.1 * 230 },
-      { atMs: START + 1_800_000, powerW: 0 },
+      { atMs: START, powerW: 16 * 690, numberPhases: 3 },
+      { atMs: START + 900_000, powerW: 8.1 * 230, numberPhases: 1 },
+      { atMs: START + 1_800_000, powerW: 0, numberPhases: 3 },
     ];
     expect(expand(JSON.stringify(payload16()), in16, 230)).toEqual(steps);
     expect(expand(JSON.stringify(payload2x()), in201, 230)).toEqual(steps);
@@ -81,7 +81,20 @@ describe("expand", () => {
         chargingSchedule: { ...schedule, chargingSchedulePeriod: periods },
       },
     });
-    expect(expand(json, in16, 230)).toEqual([{ atMs: START, powerW: 6900 }]);
+    expect(expand(json, in16, 230)).toEqual([{ atMs: START, powerW: 6900, numberPhases: 3 }]);
+  });
+
+  it("takes phaseToUse in 2.x, of the first phase alone", () => {
+    const read = (over: object) => {
+      const payload = payload2x();
+      payload.chargingProfile.chargingSchedule[0].chargingSchedulePeriod = [
+        { startPeriod: 0, limit: 10, numberPhases: 1, ...over },
+      ];
+      return expand(JSON.stringify(payload), in201, 230);
+    };
+    expect(read({ phaseToUse: 1 })[0].powerW).toBe(2300);
+    expect(() => read({ phaseToUse: 2 })).toThrow("phaseToUse is not 1");
+    expect(() => read({ phaseToUse: 1, numberPhases: 3 })).toThrow("more than one phase");
   });
 
   it("takes W as the sum", () => {
@@ -90,7 +103,9 @@ describe("expand", () => {
     payload.chargingProfile.chargingSchedule[0].chargingSchedulePeriod = [
       { startPeriod: 0, limit: 7000.5, numberPhases: 1 },
     ];
-    expect(expand(JSON.stringify(payload), in201, 230)).toEqual([{ atMs: START, powerW: 7000.5 }]);
+    expect(expand(JSON.stringify(payload), in201, 230)).toEqual([
+      { atMs: START, powerW: 7000.5, numberPhases: 1 },
+    ]);
   });
 
   it("takes a TxDefaultProfile without a transaction", () => {

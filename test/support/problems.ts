@@ -73,6 +73,7 @@ export function session(over: Partial<Session> = {}): Session {
     minimum: undefined,
     departureChances: [],
     discharge: undefined,
+    goesOn: false,
     installed: undefined,
     ...over,
   };
@@ -467,5 +468,24 @@ export function withGiving(plain: Problem, seed: number): Problem {
       },
     };
   });
+  return { ...plain, sessions, site: { ...plain.site, evses } };
+}
+
+/** The same site where most AC chargers have three phases and can change to one and back. Can be put on any problem. */
+export function withPhaseSwitches(plain: Problem, seed: number): Problem {
+  const random = randomOf(seed ^ 0x9e3779b1);
+  const evses = plain.site.evses.map((one) => {
+    const maxPhaseSwitches = random.pick([0, 1, 2, 2, 4]);
+    if (one.supply !== "AC" || one.uncontrolledPowerW !== undefined || maxPhaseSwitches === 0) return one;
+    const phases = random.pick<Phase[]>([
+      [1, 2, 3],
+      [3, 1, 2],
+    ]);
+    const maxPowerW = (one.maxPowerW * 3) / one.phases.length;
+    return { ...one, phases, hasUnknownPhases: false, maxPowerW, maxPhaseSwitches };
+  });
+  const sessions = plain.sessions.map((one) =>
+    evses[one.evse].maxPhaseSwitches > 0 ? { ...one, phaseCount: 3 } : one,
+  );
   return { ...plain, sessions, site: { ...plain.site, evses } };
 }

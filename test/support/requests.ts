@@ -177,6 +177,8 @@ function withEnergySystem(
     }
   }
   for (const evse of site.evses) {
+    const isAc = evse.supply === Supply.UNSPECIFIED || evse.supply === Supply.AC;
+    if (isAc && [0, 3].includes(evse.phases.length)) evse.maxPhaseSwitches = random.pick([0, 1, 3]);
     if (random.chance(0.5)) continue;
     evse.maxDischargePowerW = random.real(1000, 20_000);
     if (evse.ocpp !== undefined && random.chance(0.8)) evse.ocpp.version = OcppVersion.OCPP_VERSION_2_1;

@@ -526,6 +526,13 @@ export interface Evse {
    * least power that flows in.
    */
   maxDischargePowerW: number;
+  /**
+   * AC on three phases, chargers that can change to one phase and back while a vehicle charges
+   * (ACPhaseSwitchingSupported, ConnectorSwitch3to1PhaseSupported): how often in a stay, at most 20. The
+   * plan then chooses; on one phase a vehicle can draw a third of the least power. Vehicles on fewer
+   * phases, that give, or that can't be paused stay as they are. Default 0: it can't.
+   */
+  maxPhaseSwitches: number;
 }
 
 /** What this charger's OCPP side can take. */
@@ -1016,7 +1023,10 @@ export interface ChargingSchedulePeriod {
   numberPhases?:
     | number
     | undefined;
-  /** The one phase to use where number_phases is 1. Absent: the charger's choice. */
+  /**
+   * The one phase to use where number_phases is 1 and the charger could choose: its first. Absent: as
+   * it is wired.
+   */
   phaseToUse?:
     | number
     | undefined;
@@ -1770,6 +1780,7 @@ function createBaseEvse(): Evse {
     uncontrolledPowerW: undefined,
     ocpp: undefined,
     maxDischargePowerW: 0,
+    maxPhaseSwitches: 0,
   };
 }
 
@@ -1817,6 +1828,9 @@ export const Evse: MessageFns<Evse> = {
     }
     if (message.maxDischargePowerW !== 0) {
       writer.uint32(105).double(message.maxDischargePowerW);
+    }
+    if (message.maxPhaseSwitches !== 0) {
+      writer.uint32(112).uint32(message.maxPhaseSwitches);
     }
     return writer;
   },
@@ -1948,6 +1962,14 @@ export const Evse: MessageFns<Evse> = {
             message.maxDischargePowerW = reader.double();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.maxPhaseSwitches = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1980,6 +2002,7 @@ export const Evse: MessageFns<Evse> = {
       ? OcppCapabilities.fromPartial(object.ocpp)
       : undefined;
     message.maxDischargePowerW = object.maxDischargePowerW ?? 0;
+    message.maxPhaseSwitches = object.maxPhaseSwitches ?? 0;
     return message;
   },
 };
