@@ -489,3 +489,61 @@ export function withPhaseSwitches(plain: Problem, seed: number): Problem {
   );
   return { ...plain, sessions, site: { ...plain.site, evses } };
 }
+
+/** The same site with sun, a battery, export, minimums by a time and uncertain departures. Can be put on any problem. */
+export function withEnergySystem(plain: Problem, seed: number): Problem {
+  const random = randomOf(seed ^ 0x3c6ef372);
+  const { site } = plain;
+  const startMs = plain.slotStartsMs[0] - 600_000;
+  const values = (from: number, to: number) => Array.from({ length: 12 }, () => random.real(from, to));
+  const capacityWh = random.real(2000, 60_000);
+  const sessions = plain.sessions.map((one) => {
+    const at = (share: number) =>
+      Math.floor((one.arrivalMs + share * (one.departureMs - one.arrivalMs)) / 1000) * 1000;
+    return {
+      ...one,
+      minimum: random.chance(0.3) ? { energyWh: random.real(0, one.energyWh), byMs: at(0.5) } : undefined,
+      departureChances: random.chance(0.3)
+        ? [
+            { atMs: at(0.4), probability: random.real(0, 0.3) },
+            { atMs: at(0.8), probability: random.real(0.3, 0.9) },
+          ]
+        : [],
+    };
+  });
+  return {
+    ...plain,
+    sessions,
+    site: {
+      ...site,
+      pvPowerW: series(startMs, HOUR_MS, values(0, 4000 * plain.sessions.length)),
+      battery: {
+        circuit: random.int(0, site.circuits.length - 1),
+        capacityWh,
+        storedWh: random.real(0, 1) * capacityWh,
+        minStoredWh: random.real(0, 0.3) * capacityWh,
+        maxChargePowerW: random.real(1000, 20_000),
+        maxDischargePowerW: random.real(1000, 20_000),
+        efficiency: random.real(0.85, 1),
+        endValuePerKwh: random.chance(0.5) ? undefined : random.real(0, 0.3),
+      },
+      tariff: site.tariff && {
+        ...site.tariff,
+        exportPricePerKwh: series(startMs, HOUR_MS, values(-0.1, 0.3)),
+      },
+    },
+  };
+}
+
+/** A random site that uses everything at once, with limits in one unit. */
+export function everything(seed: number, rateUnit: "A" | "W", size: Size): Problem {
+  const wired = withWiring(hardProblem(seed, size), seed);
+  const energetic = withEnergySystem(withTaper(wired, seed), seed);
+  const one = withPhaseSwitches(withGiving(energetic, seed), seed);
+  const evses = one.site.evses.map((each) =>
+    each.supply === "DC"
+      ? each
+      : { ...each, ocpp: { ...each.ocpp, rateUnit, limitStep: rateUnit === "A" ? 0.1 : 1 } },
+  );
+  return { ...one, site: { ...one.site, evses } };
+}
