@@ -94,6 +94,92 @@ export function site(vehicles: number, seed: number): Problem {
   };
 }
 
+/**
+ * The same site with everything: sun, export and a battery; delta-wye transformers below the grid connection with limits
+ * on both sides, chargers whose phases are not known; a minimum by a time, chances of departure, charge
+ * curves; bidirectional chargers, and chargers that change between one and three phases.
+ */
+export function siteWithEverything(vehicles: number, seed: number): Problem {
+  const plain = site(vehicles, seed);
+  const random = randomOf(seed ^ 0x2545f491);
+  const { circuits, tariff } = plain.site;
+  const hourly = (valueAt: (hour: number) => number) => ({
+    startMs: START_MS,
+    stepMs: HOUR_MS,
+    values: Float64Array.from({ length: 24 }, (_, hour) => valueAt(hour)),
+  });
+  const [grid, ...feeders] = circuits;
+  const evses = plain.site.evses.map((one) => {
+    const { ocpp } = one;
+    if (random.chance(0.15)) {
+      return { ...one, maxDischargePowerW: one.maxPowerW, ocpp: { ...ocpp, version: "2.1" as const } };
+    }
+    const isThree = one.supply === "AC" && one.phases.length === 3;
+    if (isThree && random.chance(0.2)) return { ...one, maxPhaseSwitches: 2 };
+    return { ...one, hasUnknownPhases: one.phases.length === 1 && random.chance(0.3) };
+  });
+  const sessions = plain.sessions.map((one): Session => {
+    const { energyWh, arrivalMs, departureMs } = one;
+    const at = (share: number) => Math.floor((arrivalMs + share * (departureMs - arrivalMs)) / 1000) * 1000;
+    const evse = evses[one.evse];
+    const isKnown = evse.supply === "DC" || evse.maxDischargePowerW > 0;
+    const capacityWh = energyWh * random.real(1.3, 3);
+    const chargeCurve = [
+      { storedWh: 0.8 * capacityWh, maxPowerW: evse.maxPowerW },
+      { storedWh: capacityWh, maxPowerW: 0.01 * evse.maxPowerW },
+    ];
+    const storedWh = random.real(0, 0.9) * (capacityWh - energyWh);
+    return {
+      ...one,
+      battery: isKnown ? { capacityWh, storedWh, efficiency: 0.92, chargeCurve } : undefined,
+      minimum: random.chance(0.2) ? { energyWh: 0.3 * energyWh, byMs: at(0.4) } : undefined,
+      departureChances: random.chance(0.2)
+        ? [
+            { atMs: at(0.5), probability: 0.05 },
+            { atMs: at(0.8), probability: 0.2 },
+          ]
+        : [],
+      discharge:
+        evse.maxDischargePowerW > 0
+          ? {
+              maxPowerW: evse.maxDischargePowerW,
+              minStoredWh: 0.2 * capacityWh,
+              pricePerKwh: 0.05,
+              spareWh: 0,
+              plannedW: undefined,
+            }
+          : undefined,
+    };
+  });
+  return {
+    ...plain,
+    sessions,
+    site: {
+      ...plain.site,
+      evses,
+      circuits: [
+        grid,
+        ...feeders.map((feeder) => ({
+          ...feeder,
+          transformer: { winding: "DELTA_WYE" as const, primaryVoltageV: 5774 },
+        })),
+      ],
+      pvPowerW: hourly((hour) => 700 * vehicles * Math.max(0, Math.sin((Math.PI * hour) / 12))),
+      battery: {
+        circuit: 0,
+        capacityWh: 2000 * vehicles,
+        storedWh: 800 * vehicles,
+        minStoredWh: 200 * vehicles,
+        maxChargePowerW: 1000 * vehicles,
+        maxDischargePowerW: 1000 * vehicles,
+        efficiency: 0.95,
+        endValuePerKwh: undefined,
+      },
+      tariff: tariff && { ...tariff, exportPricePerKwh: hourly(() => 0.07) },
+    },
+  };
+}
+
 function circuit(circuitId: string, parent: number, maxPowerW: number, maxCurrentA: number): Circuit {
   return {
     circuitId,

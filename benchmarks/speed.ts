@@ -13,9 +13,10 @@ import { formulate } from "../src/model/formulate.ts";
 import type { Lp } from "../src/model/lp.ts";
 import { createGlpk } from "../src/solve/glpk.ts";
 import { createHighs } from "../src/solve/highs.ts";
+import type { Solver } from "../src/solve/solver.ts";
 import { highsModel } from "./bare.ts";
 import { smallRequest } from "./requests.ts";
-import { site } from "./sites.ts";
+import { site, siteWithEverything } from "./sites.ts";
 
 // Every figure under "Measured" in the README is a line of this program. Machines differ and are
 // shared: read the ratios, which are taken in one run, before the milliseconds.
@@ -147,6 +148,59 @@ async function measureSolve(): Promise<void> {
   }
 }
 
+/** Sites that use everything: the whole call against the bare solve of the largest of its linear programs. */
+async function measureEverything(): Promise<void> {
+  const [glpk, highs] = [await createGlpk(), await createHighs()];
+  const bare = bareSolvers(await createGlpkInstance(), await loadHighs());
+  process.stdout.write(
+    "\nEverything at once: sun, battery, export, vehicles that give, charge curves, minimums, chances of\n" +
+      "departure, delta-wye, unknown phases, phase switching; against the largest program's bare solve\n\n",
+  );
+  const widths = [8, 8, 8, 9, 9, 7, 9, 9];
+  print(["vehicles", "columns", "sites", "bare ms", "whole ms", "ratio", "ratio p90", "gap max"], widths);
+  for (const vehicles of quick ? [10] : [10, 20, 50, 100]) {
+    const sites = quick ? 3 : 9;
+    const bareMs: number[] = [];
+    const wholeMs: number[] = [];
+    const ratios: number[] = [];
+    let columns = 0;
+    let gap = 0;
+    for (let seed = 1; seed <= sites; seed++) {
+      const problem = siteWithEverything(vehicles, seed);
+      let largest: Lp | undefined;
+      const noting: Solver = {
+        name: "HIGHS",
+        load: (lp) => {
+          if (largest === undefined || lp.columnCount > largest.columnCount) largest = lp;
+          return highs.load(lp);
+        },
+      };
+      gap = Math.max(gap, planSite(problem, { glpk, highs: noting }, () => 60_000).plan.solve.gap);
+      if (largest === undefined) continue;
+      columns = Math.max(columns, largest.columnCount);
+      const best = (work: () => unknown) => median(Array.from({ length: 3 }, () => timeMs(work)));
+      const solveBare = bare.highs(largest);
+      solveBare();
+      bareMs.push(best(solveBare));
+      wholeMs.push(best(() => planSite(problem, { glpk, highs }, () => 60_000)));
+      ratios.push(wholeMs[wholeMs.length - 1] / bareMs[bareMs.length - 1]);
+    }
+    print(
+      [
+        vehicles,
+        columns,
+        sites,
+        median(bareMs).toFixed(1),
+        median(wholeMs).toFixed(1),
+        median(ratios).toFixed(2),
+        quantile(ratios, 0.9).toFixed(2),
+        `${(100 * gap).toFixed(2)} %`,
+      ],
+      widths,
+    );
+  }
+}
+
 /** Sites at the published bounds, whole calls with the default time limit. */
 async function measureLarge(): Promise<void> {
   const allDay = (vehicles: number, slots: number, slotMs: number, energyWh?: number): Problem => {
@@ -256,5 +310,6 @@ process.stdout.write(
   `Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores\n\n`,
 );
 await measureSolve();
+await measureEverything();
 if (!quick) await measureLarge();
 await measureWire();

@@ -491,7 +491,7 @@ export function withPhaseSwitches(plain: Problem, seed: number): Problem {
 }
 
 /** The same site with sun, a battery, export, minimums by a time and uncertain departures. Can be put on any problem. */
-export function withEnergySystem(plain: Problem, seed: number): Problem {
+function withEnergySystem(plain: Problem, seed: number): Problem {
   const random = randomOf(seed ^ 0x3c6ef372);
   const { site } = plain;
   const startMs = plain.slotStartsMs[0] - 600_000;
