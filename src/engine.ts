@@ -13,7 +13,7 @@ import { withParts } from "./domain/stays.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
-import { formulate } from "./model/formulate.ts";
+import { formulate, goalsOf } from "./model/formulate.ts";
 import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
 import { choosePhases, maySwitch } from "./model/phases.ts";
@@ -173,7 +173,7 @@ function settle(
   const worthOf = (batteryW: Float64Array): number => {
     const site = withStorage(problem, charging, { batteryW, given, peakW: Number.POSITIVE_INFINITY });
     return (
-      evaluate(formulate(site, charging, true), power) + storageCost(problem, charging, { batteryW, given })
+      evaluate(goalsOf(site, charging, true), power) + storageCost(problem, charging, { batteryW, given })
     );
   };
   const { unit } = pricingOf(problem, charging);

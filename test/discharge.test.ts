@@ -274,7 +274,7 @@ describe("its profile", () => {
         230,
       );
     expect(payload({ operationMode: "CentralSetpoint", setpoint: -500 })).toEqual([
-      { atMs: START_MS, powerW: -500 },
+      { atMs: START_MS, powerW: -500, numberPhases: 3 },
     ]);
     expect(payload({ operationMode: "Idle" })[0].powerW).toBe(0);
     for (const wrong of [

@@ -108,14 +108,23 @@ export function checkpointTerm(powers: Powers, plan: PowerPlan, i: number, needK
   }, 0);
 }
 
-/** What a kWh in slot k saves at the checkpoints that a plan misses, in the program's unit. */
-export function worthOfEarly(powers: Powers, plan: PowerPlan, i: number, k: number, needKwh: number): number {
+/** Tells what a kWh in a slot saves at the checkpoints that a plan misses, in the program's unit. */
+export function worthOfEarly(
+  powers: Powers,
+  plan: PowerPlan,
+  i: number,
+  needKwh: number,
+): (k: number) => number {
   const { problem, charging } = powers;
-  const n = k - charging.stays[i].first;
-  return checkpointsOf(powers, i, needKwh).reduce((worth, { atMs, energyKwh, weight }) => {
-    if (energyByWh(problem, charging, i, plan[i], atMs) / 1000 >= energyKwh - DUST_KWH) return worth;
-    return worth + (weight * hoursBefore(powers, i, atMs)[n]) / charging.stays[i].hours[n];
-  }, 0);
+  const { first, hours } = charging.stays[i];
+  const worth = new Float64Array(hours.length);
+  for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
+    if (energyByWh(problem, charging, i, plan[i], atMs) / 1000 >= energyKwh - DUST_KWH) continue;
+    hoursBefore(powers, i, atMs).forEach((before, n) => {
+      worth[n] += (weight * before) / hours[n];
+    });
+  }
+  return (k) => worth[k - first];
 }
 
 /** Whether it matters to a session when in its stay it gets its energy. */

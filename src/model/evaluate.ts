@@ -7,7 +7,7 @@ import { demandWindows } from "../domain/tariff.ts";
 import { checkpointTerm, hasCheckpoints } from "./checkpoints.ts";
 import { FAIRNESS } from "./energy.ts";
 import { horizonHours, PEAK_PER_HOUR, UNDRAWN } from "./pricing.ts";
-import { installedKw, type Program } from "./program.ts";
+import { type Goals, installedKw } from "./program.ts";
 import { takenOf } from "./surplus.ts";
 
 /**
@@ -15,7 +15,7 @@ import { takenOf } from "./surplus.ts";
  * costs in the program's own terms, comparable with a bound. Powers in W. The plan need not
  * keep the limits.
  */
-export function evaluate(program: Program, plan: PowerPlan): number {
+export function evaluate(program: Goals, plan: PowerPlan): number {
   let cost = demandTerm(program, plan) + flatTerm(program, plan) - ownTerm(program, plan);
   plan.forEach((_, i) => {
     cost += sessionTerm(program, plan, i);
@@ -23,7 +23,7 @@ export function evaluate(program: Program, plan: PowerPlan): number {
   return cost;
 }
 
-function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
+function sessionTerm(program: Goals, plan: PowerPlan, i: number): number {
   const { problem, charging, pricing, energy } = program;
   const { first, end, hours } = charging.stays[i];
   const { priority } = problem.sessions[i];
@@ -57,7 +57,7 @@ function sessionTerm(program: Program, plan: PowerPlan, i: number): number {
 }
 
 /** What the plan saves by taking what the site makes itself. */
-function ownTerm(program: Program, plan: PowerPlan): number {
+function ownTerm(program: Goals, plan: PowerPlan): number {
   const { problem, pricing } = program;
   const starts = problem.slotStartsMs;
   const takenW = takenOf(program, plan);
@@ -68,7 +68,7 @@ function ownTerm(program: Program, plan: PowerPlan): number {
   );
 }
 
-function demandTerm(program: Program, plan: PowerPlan): number {
+function demandTerm(program: Goals, plan: PowerPlan): number {
   const { problem, charging, pricing, demand } = program;
   if (demand === undefined) return 0;
   let peakKw = demand.leastKw;
@@ -89,7 +89,7 @@ function demandTerm(program: Program, plan: PowerPlan): number {
   return pricing.demand * peakKw;
 }
 
-function flatTerm(program: Program, plan: PowerPlan): number {
+function flatTerm(program: Goals, plan: PowerPlan): number {
   const { problem, charging, baseW, flat } = program;
   if (flat === undefined) return 0;
   const starts = problem.slotStartsMs;

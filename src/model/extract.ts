@@ -317,12 +317,13 @@ function byCost(
   addedW: number,
 ): Run[] {
   const { first, hours } = program.charging.stays[i];
-  const isEarlyWorth = hasCheckpoints(program, i);
+  const earlyWorth = hasCheckpoints(program, i)
+    ? worthOfEarly(program, plan, i, program.energy[i].energyKwh)
+    : () => 0;
   const cost = (run: Run) => {
     const ofSlot = program.pricing.slotCost(i, run.from);
     const ofPeak = peak.costOf(i, run, addedW) / (addedW * hours[run.from - first]);
-    if (!isEarlyWorth) return ofSlot + ofPeak;
-    return ofSlot + ofPeak - worthOfEarly(program, plan, i, run.from, program.energy[i].energyKwh);
+    return ofSlot + ofPeak - earlyWorth(run.from);
   };
   const costs = new Map(runs.map((run) => [run, cost(run)]));
   return runs.sort((a, b) => (costs.get(a) ?? 0) - (costs.get(b) ?? 0) || a.from - b.from);

@@ -12,7 +12,7 @@ import { givingCost } from "./discharge.ts";
 import { addEnergyRows } from "./energy.ts";
 import { LpBuilder } from "./lp.ts";
 import { pricingOf, UNDRAWN } from "./pricing.ts";
-import { installedKw, type Powers, type Program } from "./program.ts";
+import { type Goals, installedKw, type Powers, type Program } from "./program.ts";
 import { addSurplus } from "./surplus.ts";
 
 /**
@@ -35,6 +35,17 @@ export function formulate(problem: Problem, charging: Charging, scarce: boolean)
     room.phasorLines.size > 0 ||
     problem.sessions.some(({ battery }) => (battery?.chargeCurve.length ?? 0) > 0);
   return { ...powers, lp: builder.build(), scarce, energy, circuitRows, isInner, surplus, demand, flat };
+}
+
+/** What a plan is valued by, where no program is to be solved: its limits are left out. */
+export function goalsOf(problem: Problem, charging: Charging, scarce: boolean): Goals {
+  const builder = new LpBuilder();
+  const powers = powersOf(problem, charging, builder);
+  const energy = addEnergyRows(powers, builder, scarce);
+  const surplus = addSurplus(powers, builder);
+  const demand = addDemandCharge(powers, builder, surplus);
+  const flat = problem.preference === "FLATTEST" ? addFlatness(powers, builder, surplus) : undefined;
+  return { ...powers, energy, surplus, demand, flat };
 }
 
 /** Adds the power columns of all sessions. */

@@ -10,6 +10,9 @@ import { LpBuilder } from "./lp.ts";
 import { addPowerEntry, type Powers, powerKw } from "./program.ts";
 import { addSurplus } from "./surplus.ts";
 
+// What other phases must be worth to a vehicle, kWh and as a share of its need, for a plan of its own.
+const NOTABLE_KWH = 0.2;
+const NOTABLE_SHARE = 0.02;
 // Of a kWh on one phase, in units of the mean price: three phases where it is the same.
 const ONE_PHASE = 2e-3;
 // What a change of phases must bring, kWh.
@@ -33,7 +36,7 @@ export function maySwitch({ site }: Problem, session: Session): boolean {
  * On how many phases each vehicle charges when, where its charger can change that: one linear program has
  * the power on one phase and on three beside each other, and along its optimum each stay gets the
  * sequence, with as many changes as allowed, that loses least of it to minimums and maximums. Undefined where
- * all stay on three phases, or there is no time.
+ * it is worth it for none, or there is no time.
  */
 export function choosePhases(
   problem: Problem,
@@ -108,7 +111,7 @@ function addNeeds(
   }
 }
 
-/** The parts of a stay; undefined where all of it is on three phases. */
+/** The parts of a stay; undefined where three phases all the time are as good. */
 function partsOf(
   problem: Problem,
   charging: Charging,
@@ -131,7 +134,8 @@ function partsOf(
     }),
   );
   const isThree = leastLoss(lost, Math.min(maxPhaseSwitches, ocpp.maxPeriods - 2));
-  if (isThree.every((three) => three === 1)) return undefined;
+  const gainKwh = isThree.reduce((kwh, three, n) => kwh + lost[1][n] - lost[three][n], 0);
+  if (gainKwh <= Math.max(NOTABLE_KWH, (NOTABLE_SHARE * energyWh) / 1000)) return undefined;
   const parts: StayPart[] = [];
   isThree.forEach((three, n) => {
     const phaseCount = three === 1 ? 3 : 1;

@@ -35,18 +35,22 @@ export interface Powers {
   hours: Float64Array;
 }
 
+/** What the objective is made of. */
+export interface Goals extends Powers {
+  energy: EnergyColumns[];
+  surplus: SurplusColumns | undefined;
+  demand: DemandColumns | undefined;
+  flat: FlatColumns | undefined;
+}
+
 /** A site's linear program and what its columns and rows mean. */
-export interface Program extends Powers {
+export interface Program extends Goals {
   lp: Lp;
   /** Whether some vehicle may end short, so that unmet energy has its fair segments. */
   scarce: boolean;
   circuitRows: CircuitRow[];
   /** Limits of phasor sums are polygons inside them: a plan can be a little better than the program's optimum. */
   isInner: boolean;
-  energy: EnergyColumns[];
-  surplus: SurplusColumns | undefined;
-  demand: DemandColumns | undefined;
-  flat: FlatColumns | undefined;
 }
 
 /** What a session's energy row adds to its powers: sum of hours x power + unmet - over = energyKwh. */
