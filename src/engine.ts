@@ -123,19 +123,23 @@ function planWithStorage(
 ): Planned {
   const idle = withIdleStorage(problem);
   const charging = chargingOf(problem);
-  const scarce = isScarce(idle, charging, greedy(idle, charging, "LEAST_SLACK"));
-  const storage = scheduleStorage(problem, charging, solvers.highs, scarce, leftMs);
+  const idleSafe = greedy(idle, charging, "LEAST_SLACK");
   const tell = onSafePlan && ((planned: Planned) => onSafePlan(withStorageIdle(problem, planned)));
+  handOver(idle, charging, idleSafe, leftMs, tell);
+  const scarce = isScarce(idle, charging, idleSafe);
+  // Half of the time is for the vehicles, with or without it.
+  const laterMs = leftMs() / 2;
+  const storage = scheduleStorage(problem, charging, solvers.highs, scarce, () => leftMs() - laterMs);
   const faults: Excess[] = [];
   if (storage !== undefined) {
     const fixed = withStorage(problem, charging, storage);
     const safe = greedy(fixed, charging, "LEAST_SLACK");
-    const candidate = findPlan(fixed, charging, safe, solvers, leftMs, tell, storage);
+    const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
     const settled = candidate && settle(problem, charging, candidate, storage, solvers.highs, leftMs);
     if (settled?.excesses.length === 0) return settled;
     faults.push(...(settled?.excesses ?? []));
   }
-  const planned = withStorageIdle(problem, planVehicles(idle, solvers, leftMs, tell));
+  const planned = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
   return { ...planned, excesses: [...faults, ...planned.excesses] };
 }
 
@@ -212,10 +216,24 @@ function planVehicles(
 ): Planned {
   const charging = chargingOf(problem);
   const safe = greedy(problem, charging, "LEAST_SLACK");
-  const candidate = findPlan(problem, charging, safe, solvers, leftMs, onSafePlan);
+  handOver(problem, charging, safe, leftMs, onSafePlan);
+  const candidate = findPlan(problem, charging, safe, solvers, leftMs);
   const planned = candidate && answer(problem, charging, candidate);
   if (planned?.excesses.length === 0) return planned;
   return safePlan(problem, charging, safe, planned?.excesses ?? []);
+}
+
+/** Hands over the finished safe plan where what follows may take long. */
+function handOver(
+  problem: Problem,
+  charging: Charging,
+  safe: PowerPlan,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+): void {
+  const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
+  if (vehicleSlots > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
+    onSafePlan?.(safePlan(problem, charging, safe, []));
 }
 
 /**
@@ -228,12 +246,8 @@ function findPlan(
   safe: PowerPlan,
   solvers: Solvers,
   leftMs: () => number,
-  onSafePlan?: (planned: Planned) => void,
   storage?: StoragePlan,
 ): Candidate | undefined {
-  const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
-  if (vehicleSlots > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
-    onSafePlan?.(safePlan(problem, charging, safe, []));
   const program = formulate(problem, charging, isScarce(problem, charging, safe));
 
   const startedMs = leftMs();

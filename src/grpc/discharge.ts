@@ -9,7 +9,7 @@ export function readDischarge(
   discharge: wire.Discharge | undefined,
   session: Session,
   evse: Evse | undefined,
-  spareWh: number,
+  { spareWh, planStartMs }: { spareWh: number; planStartMs: number },
 ): Discharge | undefined {
   if (discharge === undefined) return undefined;
   const maxPowerW = findings.number(`${field}.max_power_w`, discharge.maxPowerW, {
@@ -26,7 +26,7 @@ export function readDischarge(
     findings.wrong(field, "needs state_of_charge");
     return undefined;
   }
-  const reason = evse && whyOnlyCharged(session, evse);
+  const reason = evse && whyOnlyCharged(session, evse, planStartMs);
   if (reason !== undefined) {
     findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
     return undefined;
@@ -49,11 +49,15 @@ export function readDischarge(
 }
 
 function whyOnlyCharged(
-  { uninterruptible }: Session,
+  { uninterruptible, transactionId, arrivalMs }: Session,
   { ocpp, maxDischargePowerW }: Evse,
+  planStartMs: number,
 ): string | undefined {
   if (maxDischargePowerW === 0) return "its EVSE has no max_discharge_power_w";
   if (ocpp.version !== "2.1") return `OCPP ${ocpp.version} has no way to ask for it, only 2.1 has`;
   if (ocpp.rejectsZeroLimit) return "its charger rejects 0, which stands between charging and giving";
+  // Whichever vehicle comes next would be emptied by a TxDefaultProfile.
+  if (ocpp.prefersTxDefaultProfile) return "only a TxProfile may ask for it, and its charger is sent none";
+  if (transactionId === "" && arrivalMs <= planStartMs) return "its transaction is not known";
   return uninterruptible ? "its charging must not be interrupted" : undefined;
 }

@@ -173,7 +173,10 @@ function readSession(
   return {
     ...read,
     battery: battery && { ...battery, chargeCurve },
-    discharge: readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, spareWh),
+    discharge: readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, {
+      spareWh,
+      planStartMs,
+    }),
   };
 }
 

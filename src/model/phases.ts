@@ -11,8 +11,8 @@ import { addPowerEntry, type Powers, powerKw } from "./program.ts";
 import { addSurplus } from "./surplus.ts";
 
 // What other phases must be worth to a vehicle, kWh and as a share of its need, for a plan of its own.
-const NOTABLE_KWH = 0.2;
-const NOTABLE_SHARE = 0.02;
+const NOTABLE_KWH = 1;
+const NOTABLE_SHARE = 0.05;
 // Of a kWh on one phase, in units of the mean price: three phases where it is the same.
 const ONE_PHASE = 2e-3;
 // What a change of phases must bring, kWh.

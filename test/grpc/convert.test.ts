@@ -1224,12 +1224,21 @@ describe("assumptions are noticed", () => {
 
 describe("discharge", () => {
   const asked = { maxPowerW: 0, minSocPercent: 30, pricePerKwh: 0.1 };
-  function read(over: { version?: OcppVersion; maxDischargePowerW?: number; target?: number } = {}) {
+  interface Over {
+    version?: OcppVersion;
+    maxDischargePowerW?: number;
+    target?: number;
+    prefersTxDefaultProfile?: boolean;
+    transactionId?: string;
+  }
+  function read(over: Over = {}) {
     const { version = OcppVersion.OCPP_VERSION_2_1, maxDischargePowerW = 7000, target = 80 } = over;
+    const { prefersTxDefaultProfile = false, transactionId = "tx" } = over;
     const request = minimal();
     const [charger] = request.site?.evses ?? [];
     charger.maxDischargePowerW = maxDischargePowerW;
-    charger.ocpp = OcppCapabilities.fromPartial({ version });
+    charger.ocpp = OcppCapabilities.fromPartial({ version, prefersTxDefaultProfile });
+    request.sessions[0].transactionId = transactionId;
     request.sessions[0].need = {
       $case: "stateOfCharge",
       value: { socPercent: 60, targetSocPercent: target, batteryCapacityWh: 50_000 },
@@ -1253,7 +1262,12 @@ describe("discharge", () => {
   });
 
   test("is only for bidirectional chargers that speak 2.1", () => {
-    for (const over of [{ maxDischargePowerW: 0 }, { version: OcppVersion.OCPP_VERSION_2_0_1 }]) {
+    for (const over of [
+      { maxDischargePowerW: 0 },
+      { version: OcppVersion.OCPP_VERSION_2_0_1 },
+      { prefersTxDefaultProfile: true },
+      { transactionId: "" },
+    ]) {
       const { sessions, notices } = read(over);
       expect(sessions[0].discharge).toBeUndefined();
       expect(notices).toContainEqual(

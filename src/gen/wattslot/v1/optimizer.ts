@@ -530,7 +530,8 @@ export interface Evse {
    * AC on three phases, chargers that can change to one phase and back while a vehicle charges
    * (ACPhaseSwitchingSupported, ConnectorSwitch3to1PhaseSupported): how often in a stay, at most 20. The
    * plan then chooses; on one phase a vehicle can draw a third of the least power. Vehicles on fewer
-   * phases, that give, or that can't be paused stay as they are. Default 0: it can't.
+   * phases, that give, or that can't be paused stay as they are. One phase is the first of `phases`. As
+   * installed_plans do not say on how many phases, its profile is sent with every plan. Default 0: it can't.
    */
   maxPhaseSwitches: number;
 }
@@ -651,7 +652,7 @@ export interface Session {
   uninterruptible: boolean;
   /**
    * May be discharged, within these bounds. Needs state_of_charge, and an EVSE with
-   * max_discharge_power_w; elsewhere it has no effect, with a notice. While import costs less than
+   * max_discharge_power_w that takes a TxProfile; elsewhere it has no effect, with a notice. While import costs less than
    * nothing no vehicle gives. Default: only charged.
    */
   discharge: Discharge | undefined;
