@@ -1,7 +1,7 @@
 import { type Charging, chargingOf, HOUR_MS } from "./domain/charging.ts";
 import { check, type Excess } from "./domain/check.ts";
 import { drawnByMs, energyByWh, energyWh, mostEnergyWh } from "./domain/delivery.ts";
-import { chargedAgainWh, withoutDischarge } from "./domain/discharge.ts";
+import { chargedAgainWh, drawnOf, withoutDischarge } from "./domain/discharge.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
 import { type Measures, measure } from "./domain/measure.ts";
@@ -93,7 +93,7 @@ export function answer(
     };
   };
 
-  const drawn = sent.map((powerW) => powerW.map((w) => Math.max(0, w)));
+  const drawn = sent.map((powerW, i) => drawnOf(sessions[i], powerW));
   const measures = measure(problem, charging, drawn);
   const results = sessions.map((_, i) => resultOf(problem, charging, candidate, drawn, i));
   const whole = withWholeStays(problem);

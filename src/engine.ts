@@ -4,7 +4,7 @@ import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
-import { affordable, withDischarge } from "./domain/discharge.ts";
+import { affordable, drawnOf, withDischarge } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
@@ -451,7 +451,8 @@ function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): Powe
 /** The plan after its profiles were merged to what the chargers take, the energy that this cost made up for where there is room. */
 function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
   // What a vehicle gives stands beside what it charges, below 0.
-  const sent = allowedPowers(program.problem, plan).map((powerW) => powerW.map((w) => Math.max(0, w)));
+  const { problem } = program;
+  const sent = allowedPowers(problem, plan).map((powerW, i) => drawnOf(problem.sessions[i], powerW));
   const isMerged = sent.some((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
   return isMerged ? makeUp(program, sent) : plan;
 }

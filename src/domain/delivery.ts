@@ -42,7 +42,11 @@ function energiesOf(
 ): Float64Array {
   const { first } = stays[i];
   const battery = taperOf(sessions[i]);
-  if (battery === undefined) return hours.map((h, n) => powerW[first + n] * h);
+  if (battery === undefined) {
+    const energies = hours.slice();
+    for (let n = 0; n < energies.length; n++) energies[n] *= powerW[first + n];
+    return energies;
+  }
   let stored = battery.storedWh;
   return hours.map((h, n) => {
     const before = stored;
@@ -58,6 +62,13 @@ function energiesOf(
 
 /** Energy, Wh, that a session draws over its stay under the limits of a plan; may pass the need. */
 export function energyWh(problem: Problem, charging: Charging, i: number, powerW: Float64Array): number {
+  if (taperOf(problem.sessions[i]) === undefined) {
+    // Asked for often: without a list of slots.
+    const { first, hours } = charging.stays[i];
+    let sumWh = 0;
+    for (let n = 0; n < hours.length; n++) sumWh += powerW[first + n] * hours[n];
+    return sumWh;
+  }
   return slotEnergiesWh(problem, charging, i, powerW).reduce((sum, wh) => sum + wh, 0);
 }
 

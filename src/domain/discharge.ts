@@ -16,6 +16,11 @@ export function mayGive({ discharge }: Session): boolean {
   return discharge !== undefined && discharge.plannedW === undefined;
 }
 
+/** What of a session's powers, negative where it gives, it draws. */
+export function drawnOf({ discharge }: Session, powerW: Float64Array): Float64Array {
+  return discharge === undefined ? powerW : powerW.map((w) => Math.max(0, w));
+}
+
 /** Energy at the meter, Wh, that it takes to store again what a session has given by a time. */
 export function givenWh(
   problem: Problem,

@@ -149,9 +149,13 @@ export function toStayProfile(
   plan: PowerPlan,
 ): { profile: ChargingProfile; powerW: Float64Array[] } {
   const [first] = stay;
+  if (stay.length === 1) {
+    const { profile, powerW } = toProfile(problem, first, plan[first]);
+    return { profile, powerW: [powerW] };
+  }
   const most = maxPeriodsOf(problem.site.evses[problem.sessions[first].evse]);
   // Only the last one's end is sent.
-  const share = stay.length === 1 ? most : Math.floor((most - 1) / stay.length) + 1;
+  const share = Math.floor((most - 1) / stay.length) + 1;
   const parts = stay.map((i) => toProfile(problem, i, plan[i], share));
   const { profile } = parts[0];
   const periods = parts.flatMap((part, n) => {
