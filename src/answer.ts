@@ -135,6 +135,7 @@ export function answer(
       powerW: added(stay.map((i) => sent[i])),
       ...outcome,
       change: profiles[n].change,
+      numberPhases: phasesIn(problem, charging, stay),
       explanation: explain(told, n, { ...outcome, atOnceCost, onOnePhase: onOnePhase(problem, stay) }),
     };
   });
@@ -216,6 +217,19 @@ function resultOf(
     completeMs: shortfallWh > 0 ? undefined : completionMs(problem, charging, drawn, i),
     minimumShortfallWh: missingByMinimumWh(problem, charging, drawn, i),
   };
+}
+
+/** Number of phases in each slot of a stay, where its charger can change it. */
+function phasesIn(
+  { site, sessions, slotStartsMs }: Problem,
+  charging: Charging,
+  stay: readonly number[],
+): number[] | undefined {
+  if (site.evses[sessions[stay[0]].evse].maxPhaseSwitches === 0) return undefined;
+  const numberPhases: number[] = Array.from({ length: slotStartsMs.length - 1 }, () => 0);
+  for (const i of stay)
+    numberPhases.fill(sessions[i].phaseCount, charging.stays[i].first, charging.stays[i].end);
+  return numberPhases;
 }
 
 /** When a stay whose charger changes its phases is on one. */

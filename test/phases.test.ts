@@ -133,6 +133,26 @@ describe("a charger that can change between one and three phases", () => {
     expect(one.sessionPlans[0].shortfallWh).toBe(0);
   });
 
+  it("sends nothing where powers and phases are those that are installed", () => {
+    const one = site(5, { site: sun(2000, 2000, 2000, 2000, 11_040), vehicle: { energyWh: 18_900 } });
+    const [before] = plan(one).sessionPlans;
+    expect(before.numberPhases).toEqual([1, 1, 1, 1, 3]);
+    const holding = (numberPhases: number[] | undefined) => ({
+      ...one,
+      sessions: one.sessions.map((each) => ({
+        ...each,
+        installed: {
+          powerW: { startMs: START_MS, stepMs: HOUR, values: before.powerW },
+          chargingProfileId: 11,
+          numberPhases: numberPhases && series(START_MS, HOUR, numberPhases),
+        },
+      })),
+    });
+    expect(plan(holding(before.numberPhases)).sessionPlans[0].change).toBe("UNCHANGED");
+    expect(plan(holding([3, 3, 3, 3, 3])).sessionPlans[0].change).toBe("CHANGED");
+    expect(plan(holding(undefined)).sessionPlans[0].change).toBe("CHANGED");
+  });
+
   it("writes payloads by the schemas, with phaseToUse in 2.x only", () => {
     for (const version of ["1.6", "2.0.1", "2.1"] as const) {
       const one = plan(

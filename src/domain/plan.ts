@@ -59,6 +59,8 @@ export interface SessionPlan {
   /** What the vehicle gives, at the EVSE, and what its driver is paid for it. */
   dischargedEnergyWh: number;
   dischargePayment: number;
+  /** In each slot, where the charger can change it; 0 where the vehicle is not there. */
+  numberPhases?: number[] | undefined;
   /** The plan in plain words, for people. */
   explanation: string;
 }

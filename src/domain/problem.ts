@@ -164,7 +164,7 @@ export interface Session {
   /** The stay goes on with the next session, on another number of phases: they are one vehicle's. */
   goesOn: boolean;
   /** What the charger was last told. */
-  installed: { powerW: Series; chargingProfileId: number } | undefined;
+  installed: { powerW: Series; chargingProfileId: number; numberPhases?: Series | undefined } | undefined;
 }
 
 /** A vehicle's battery. Energies are those stored in it. */

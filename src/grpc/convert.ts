@@ -260,7 +260,7 @@ function readInstalledPlans(
 ): void {
   const sessionOf = new Map(sessions.map((session) => [session.sessionId, session]));
   const indexOf = new Map<string, number>();
-  plans.forEach(({ sessionId, powerW, chargingProfileId }, n) => {
+  plans.forEach(({ sessionId, powerW, chargingProfileId, numberPhases }, n) => {
     const field = `installed_plans[${n}]`;
     findings.id(`${field}.session_id`, sessionId);
     const other = indexOf.get(sessionId);
@@ -278,9 +278,22 @@ function readInstalledPlans(
       -LARGEST.int32 - 1,
       LARGEST.int32,
     );
+    if (numberPhases.length > 0 && numberPhases.length !== powerW?.values.length) {
+      findings.wrong(
+        `${field}.number_phases`,
+        `must have one value for each of power_w or none, has ${numberPhases.length}`,
+      );
+    }
+    const phases = Float64Array.from(numberPhases, (count, k) =>
+      findings.whole(`${field}.number_phases[${k}]`, count, 0, 3),
+    );
     const session = sessionOf.get(sessionId);
     if (session !== undefined && series !== undefined) {
-      session.installed = { powerW: series, chargingProfileId: id };
+      session.installed = {
+        powerW: series,
+        chargingProfileId: id,
+        numberPhases: phases.length === 0 ? undefined : { ...series, values: phases },
+      };
     } else if (session === undefined) {
       findings.notice(
         "INSTALLED_PLAN_UNKNOWN_SESSION",

@@ -105,6 +105,7 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     change: Change[plan.change],
     dischargedEnergyWh: round(plan.dischargedEnergyWh, 1e3),
     dischargePayment: round(plan.dischargePayment, 1e6),
+    numberPhases: plan.numberPhases ?? [],
   };
 }
 

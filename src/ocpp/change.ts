@@ -44,7 +44,7 @@ export function changeOf(
 
 /**
  * The same for a stay of several sessions: the first of them that differs decides. Where the charger can
- * change its phases what is installed is always sent again: it does not say on how many it was.
+ * change its phases, what is installed must be known to be on as many.
  */
 export function changeOfStay(
   problem: Problem,
@@ -55,8 +55,21 @@ export function changeOfStay(
   const different = ofParts.find(({ change }) => change !== "UNCHANGED");
   if (different !== undefined) return different;
   const { evse } = problem.sessions[stay[0]];
-  const isKnown = problem.site.evses[evse].maxPhaseSwitches === 0;
-  return { change: isKnown ? "UNCHANGED" : "CHANGED", pushWave: 2 };
+  const isSame =
+    problem.site.evses[evse].maxPhaseSwitches === 0 || stay.every((i) => isOnSamePhases(problem, i, plan[i]));
+  return { change: isSame ? "UNCHANGED" : "CHANGED", pushWave: 2 };
+}
+
+function isOnSamePhases(problem: Problem, i: number, powerW: Float64Array): boolean {
+  const { installed, phaseCount } = problem.sessions[i];
+  const known = installed?.numberPhases;
+  if (known === undefined) return false;
+  return stayParts(problem, problem.sessions[i]).every(({ slot, fromMs, toMs }) => {
+    if (powerW[slot] === 0) return true;
+    for (let atMs = fromMs; atMs < toMs; atMs = nextStepMs(known, atMs))
+      if (valueAt(known, atMs) !== phaseCount) return false;
+    return true;
+  });
 }
 
 /** Where the value of the series may change next; Infinity once its last value holds. */

@@ -636,6 +636,16 @@ const CASES: Case[] = [
     ({ request }) => (request.installedPlans[0].powerW = series([-1])),
     ["installed_plans[0].power_w.values[0]"],
   ],
+  [
+    "another number of phases than of powers",
+    ({ request }) => (request.installedPlans[0].numberPhases = [3, 3]),
+    ["installed_plans[0].number_phases"],
+  ],
+  [
+    "four phases",
+    ({ request }) => (request.installedPlans[0].numberPhases = [4]),
+    ["installed_plans[0].number_phases[0]"],
+  ],
   ["unknown solver", ({ request }) => (request.options!.solver = 9 as 1), ["options.solver"]],
 ];
 

@@ -52,6 +52,7 @@ const plan: SitePlan = {
       minimumShortfallWh: 12.3456,
       dischargedEnergyWh: 1500.0004,
       dischargePayment: 0.3,
+      numberPhases: [3, 0],
     },
     {
       sessionId: "b",
@@ -197,6 +198,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
         minimumShortfallWh: 12.346,
         dischargedEnergyWh: 1500,
         dischargePayment: 0.3,
+        numberPhases: [3, 0],
         explanation: "Gets all 9.0 kWh.",
         change: 2,
       },
@@ -237,6 +239,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
         minimumShortfallWh: 0,
         dischargedEnergyWh: 0,
         dischargePayment: 0,
+        numberPhases: [],
         explanation: "Needs no energy.",
         change: 3,
       },

@@ -530,8 +530,8 @@ export interface Evse {
    * AC on three phases, chargers that can change to one phase and back while a vehicle charges
    * (ACPhaseSwitchingSupported, ConnectorSwitch3to1PhaseSupported): how often in a stay, at most 20. The
    * plan then chooses; on one phase a vehicle can draw a third of the least power. Vehicles on fewer
-   * phases, that give, or that can't be paused stay as they are. One phase is the first of `phases`. As
-   * installed_plans do not say on how many phases, its profile is sent with every plan. Default 0: it can't.
+   * phases, that give, or that can't be paused stay as they are. One phase is the first of `phases`.
+   * Default 0: it can't.
    */
   maxPhaseSwitches: number;
 }
@@ -862,6 +862,11 @@ export interface InstalledPlan {
     | undefined;
   /** Id of the installed profile, which a new one then replaces. Default: not known. */
   chargingProfileId: number;
+  /**
+   * SessionPlan.number_phases of the answer that it came with, one for each value of power_w. Default: not
+   * known; a charger that can change its phases is then sent its profile even if nothing else changed.
+   */
+  numberPhases: number[];
 }
 
 /** How the plan is made. */
@@ -949,6 +954,11 @@ export interface SessionPlan {
   dischargedEnergyWh: number;
   /** What its driver is paid for that. */
   dischargePayment: number;
+  /**
+   * Where its charger can change between one and three phases: how many, one value a slot, 0 where the
+   * vehicle is not there. Empty elsewhere.
+   */
+  numberPhases: number[];
 }
 
 /** What the CSMS sends to the charger. */
@@ -3605,7 +3615,7 @@ export const Objective: MessageFns<Objective> = {
 };
 
 function createBaseInstalledPlan(): InstalledPlan {
-  return { sessionId: "", powerW: undefined, chargingProfileId: 0 };
+  return { sessionId: "", powerW: undefined, chargingProfileId: 0, numberPhases: [] };
 }
 
 export const InstalledPlan: MessageFns<InstalledPlan> = {
@@ -3618,6 +3628,13 @@ export const InstalledPlan: MessageFns<InstalledPlan> = {
     }
     if (message.chargingProfileId !== 0) {
       writer.uint32(24).int32(message.chargingProfileId);
+    }
+    if (message.numberPhases.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.numberPhases) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -3659,6 +3676,24 @@ export const InstalledPlan: MessageFns<InstalledPlan> = {
             message.chargingProfileId = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag === 32) {
+              message.numberPhases.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.numberPhases.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3681,6 +3716,7 @@ export const InstalledPlan: MessageFns<InstalledPlan> = {
       ? TimeSeries.fromPartial(object.powerW)
       : undefined;
     message.chargingProfileId = object.chargingProfileId ?? 0;
+    message.numberPhases = object.numberPhases?.map((e) => e) || [];
     return message;
   },
 };
@@ -3910,6 +3946,7 @@ function createBaseSessionPlan(): SessionPlan {
     minimumShortfallWh: 0,
     dischargedEnergyWh: 0,
     dischargePayment: 0,
+    numberPhases: [],
   };
 }
 
@@ -3967,6 +4004,13 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     }
     if (message.dischargePayment !== 0) {
       writer.uint32(121).double(message.dischargePayment);
+    }
+    if (message.numberPhases.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.numberPhases) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -4124,6 +4168,24 @@ export const SessionPlan: MessageFns<SessionPlan> = {
             message.dischargePayment = reader.double();
             continue;
           }
+          case 16: {
+            if (tag === 128) {
+              message.numberPhases.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.numberPhases.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4158,6 +4220,7 @@ export const SessionPlan: MessageFns<SessionPlan> = {
     message.minimumShortfallWh = object.minimumShortfallWh ?? 0;
     message.dischargedEnergyWh = object.dischargedEnergyWh ?? 0;
     message.dischargePayment = object.dischargePayment ?? 0;
+    message.numberPhases = object.numberPhases?.map((e) => e) || [];
     return message;
   },
 };
