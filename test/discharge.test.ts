@@ -1,7 +1,6 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import type { SitePlan } from "../src/domain/plan.ts";
+import { describe, expect, it } from "vitest";
 import type { Discharge, Evse, Problem, Session, Tariff, VehicleBattery } from "../src/domain/problem.ts";
-import { planSafely, planSite, type Solvers } from "../src/engine.ts";
+import { planSafely } from "../src/engine.ts";
 import { expand } from "../src/ocpp/expand.ts";
 import { validatorFor } from "./ocpp/schema.ts";
 import {
@@ -17,20 +16,11 @@ import {
   withTaper,
   withWiring,
 } from "./support/problems.ts";
-import { testSolvers } from "./support/solvers.ts";
+import { planner } from "./support/solvers.ts";
 
 const HOUR = 3_600_000;
 
-let solvers: Solvers;
-beforeAll(async () => {
-  solvers = await testSolvers();
-});
-
-function plan(one: Problem): SitePlan {
-  const { plan, excesses } = planSite(one, solvers, () => 60_000);
-  expect(excesses).toEqual([]);
-  return plan;
-}
+const plan = planner();
 
 /** 60 kWh, 40 of them stored, nine tenths kept on each way. */
 function battery(over: Partial<VehicleBattery> = {}): VehicleBattery {

@@ -1,9 +1,8 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { randomOf } from "../benchmarks/random.ts";
 import { chargingOf } from "../src/domain/charging.ts";
 import type { SitePlan } from "../src/domain/plan.ts";
 import type { Evse, Problem, Session, Site } from "../src/domain/problem.ts";
-import { planSite, type Solvers } from "../src/engine.ts";
 import { leastLoss } from "../src/model/phases.ts";
 import { validatorFor } from "./ocpp/schema.ts";
 import {
@@ -17,20 +16,11 @@ import {
   tariff,
   withPhaseSwitches,
 } from "./support/problems.ts";
-import { testSolvers } from "./support/solvers.ts";
+import { planner } from "./support/solvers.ts";
 
 const HOUR = 3_600_000;
 
-let solvers: Solvers;
-beforeAll(async () => {
-  solvers = await testSolvers();
-});
-
-function plan(one: Problem): SitePlan {
-  const { plan, excesses } = planSite(one, solvers, () => 60_000);
-  expect(excesses).toEqual([]);
-  return plan;
-}
+const plan = planner();
 
 /** One vehicle at a charger of 16 A that may change its phases, hourly slots from 08:00, import at 0.30. */
 function site(

@@ -1,8 +1,7 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { randomOf } from "../../benchmarks/random.ts";
-import type { SitePlan } from "../../src/domain/plan.ts";
 import type { Problem, Session, StationaryBattery } from "../../src/domain/problem.ts";
-import { planSafely, planSite, type Solvers } from "../../src/engine.ts";
+import { planSafely } from "../../src/engine.ts";
 import {
   circuit,
   evse,
@@ -14,14 +13,11 @@ import {
   slotsOf,
   tariff,
 } from "../support/problems.ts";
-import { testSolvers } from "../support/solvers.ts";
+import { planner } from "../support/solvers.ts";
 
 const HOUR = 3_600_000;
 
-let solvers: Solvers;
-beforeAll(async () => {
-  solvers = await testSolvers();
-});
+const plan = planner();
 
 /** 10 kWh, 10 kW each way, empty, nine tenths kept on each way, worth nothing at the end. */
 function battery(over: Partial<StationaryBattery> = {}): StationaryBattery {
@@ -67,12 +63,6 @@ function site({ prices, baseW, pvW, paid, maxPowerW = 60_000, cell, sessions = [
     slotStartsMs: slotsOf(START_MS, START_MS + prices.length * HOUR, HOUR),
     preference: "LOWEST_COST",
   });
-}
-
-function plan(one: Problem): SitePlan {
-  const { plan, excesses } = planSite(one, solvers, () => 60_000);
-  expect(excesses).toEqual([]);
-  return plan;
 }
 
 const batteryOf = (one: Problem) => Array.from(plan(one).batteryPowerW ?? []);
