@@ -89,12 +89,15 @@ function wayUp(circuits: readonly { parent: number }[], circuit: number): number
   return way;
 }
 
-/** Lets vehicles give where it is not paid to import, keeping in each battery what must be there. */
+/**
+ * Lets vehicles give where it is not paid to import, keeping in each battery what must be there. `without` is
+ * the solution in which none gives; not needed where none is below what is kept.
+ */
 export function openGiving(
   powers: Powers,
   loaded: LoadedProgram,
   stored: Int32Array,
-  without: Solution,
+  without: Solution | undefined,
   mayGiveIn: (k: number) => boolean,
 ): void {
   const { problem, charging, given, offsets } = powers;
@@ -109,7 +112,7 @@ export function openGiving(
     let isAbove = false;
     for (let n = offsets[i]; n < offsets[i + 1]; n++) {
       isAbove ||= before >= leastKwh - DUST_KW;
-      before = without.primal[stored[n]];
+      before = without?.primal[stored[n]] ?? before;
       if (!isAbove) continue;
       loaded.setBounds(stored[n], Math.min(leastKwh, before), mostKwh);
       const k = charging.stays[i].first + n - offsets[i];

@@ -292,17 +292,25 @@ interface StorageProgram {
   closed: ReadonlySet<number> | undefined;
 }
 
-/** Solves without storage, holds the highest import of that under a battery, and solves again with it. */
+/**
+ * Solves without storage where it matters what is then, holds the highest import of that under a battery,
+ * and solves with it.
+ */
 function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan | undefined {
   const { powers, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
   const { battery, tariff } = problem.site;
-  const without = loaded.solve({ timeLimitMs: leftMs() });
-  if (without.status !== "optimal") return undefined;
+  const isLow = problem.sessions.some(
+    ({ battery: cell, discharge }) =>
+      discharge !== undefined && (cell?.storedWh ?? 0) < discharge.minStoredWh,
+  );
+  const without = battery !== undefined || isLow ? loaded.solve({ timeLimitMs: leftMs() }) : undefined;
+  if (without !== undefined && without.status !== "optimal") return undefined;
   const importKw = slots.map(({ netW, hours }, k) =>
     charging.present[k].reduce((kw, i) => {
       const n = powers.offsets[i] + k - charging.stays[i].first;
-      return kw + (powerKw(powers, without.primal, n) * powers.hours[n]) / hours;
+      const drawnKw = without === undefined ? 0 : powerKw(powers, without.primal, n);
+      return kw + (drawnKw * powers.hours[n]) / hours;
     }, netW / 1000),
   );
   const peakKw = Math.max(0, (tariff?.demandPeakSoFarW ?? 0) / 1000, ...importKw);

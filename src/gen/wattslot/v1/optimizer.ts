@@ -5931,8 +5931,7 @@ export const FieldViolation: MessageFns<FieldViolation> = {
  *
  * A request that is wrong is answered with INVALID_ARGUMENT and a google.rpc.BadRequest in
  * grpc-status-details-bin that names each wrong field by its path, as far as they fit into the
- * 8 KiB of metadata that every client takes. A field that is marked as not supported yet counts
- * as wrong: it is never ignored in silence.
+ * 8 KiB of metadata that every client takes. What has no effect is said in a notice.
  *
  * A request may carry the metadata x-request-id (at most 128 of A-Z a-z 0-9 . _ : -); it is
  * returned in the initial metadata, and stands in the server's log. Without one the server makes one.
