@@ -1,0 +1,441 @@
+import { DateTime } from "luxon";
+import { WattslotError } from "../domain/errors.ts";
+import type { OcppVersion, RateUnit } from "../domain/problem.ts";
+import {
+  type InstalledProfile,
+  inNamesOf2x,
+  type ProfilePurpose,
+  type WirePeriod,
+  type WireProfile2x,
+  type WireSchedule,
+} from "./wire.ts";
+
+/** What of a charging station bears on its composite schedules. */
+export interface ChargingStation {
+  version: OcppVersion;
+  /** In the order of their arrival: of two that should not stand beside each other the later one counts. */
+  installed: readonly InstalledProfile[];
+  evses: readonly StationEvse[];
+  /** Of one phase, V; between two lines that of the pair. */
+  voltageV: number;
+  /** IANA name, for schedules with useLocalTime (2.1). Default: UTC. */
+  timeZone?: string;
+  /** Since when there is no connection to the CSMS, for maxOfflineDuration (2.1). */
+  offlineSinceMs?: number;
+}
+
+export interface StationEvse {
+  evseId: number;
+  supply: "AC" | "DC";
+  /** What it gives where no profile limits it: A per phase, and W in all. */
+  maxCurrentA: number;
+  maxPowerW: number;
+  /** Absent: the schedule is that of a transaction which begins with the window. */
+  transaction?: {
+    transactionId: string;
+    startMs: number;
+    /** Priority charging is active (2.1). */
+    hasPriority?: boolean;
+    /** Which of up to three schedules the vehicle chose. Default: the first. */
+    scheduleIndex?: number;
+    /** Of the vehicle's battery in percent, for limitAtSoC (2.1). */
+    stateOfCharge?: number;
+  };
+}
+
+/** As in GetCompositeSchedule: evseId 0 asks for the whole station. Whole seconds. */
+export interface CompositeWindow {
+  evseId: number;
+  startMs: number;
+  endMs: number;
+  unit: RateUnit;
+}
+
+/** A part of a composite schedule; startPeriod counts from the window's start. Idle has no limit. */
+export type CompositePeriod = Pick<
+  WirePeriod,
+  | "startPeriod"
+  | "limit"
+  | "limit_L2"
+  | "limit_L3"
+  | "numberPhases"
+  | "phaseToUse"
+  | "dischargeLimit"
+  | "dischargeLimit_L2"
+  | "dischargeLimit_L3"
+  | "setpoint"
+  | "setpoint_L2"
+  | "setpoint_L3"
+  | "operationMode"
+>;
+
+const DAY_MS = 86_400_000;
+const RECURRENCE_MS = { Daily: DAY_MS, Weekly: 7 * DAY_MS };
+
+/** More parts than any charger has in mind: a window of years over a profile that recurs. */
+const MOST_PARTS = 200_000;
+
+/**
+ * What a charging station allows over a window, from the profiles that are installed, as it would compute
+ * it itself: 1.6 section 3.13, 2.x K01 and K08.
+ *
+ * - Of one purpose the highest stack level that is valid and has a schedule in force counts; when its duration
+ *   or a recurrence's gap ends it, the next. In 1.6 a TxDefaultProfile of the EVSE comes before all of the station's.
+ * - A TxProfile takes the place of the TxDefaultProfile, PriorityCharging where active that of both.
+ * - The station's maximum and external constraints cap it, and LocalGeneration is added on top (2.1).
+ * - The lowest numberPhases holds (K01.FR.140), and a limit in W is brought to A on it. Setpoints stay within the
+ *   limits (K08.FR.08). Where a phase has a limit of its own, every phase is reported.
+ * - Without any profile an EVSE gives its maximum, which is no limit to what a profile says.
+ * - A recurring schedule's startSchedule says when in the day or week it begins, in the past as in the future; with
+ *   useLocalTime on the clock of the station. A recurrence ends where the next one begins.
+ * - The whole station (evseId 0) is the sum of its EVSEs under its maximum: what it may draw at most.
+ *
+ * A schedule in other modes than ChargingOnly, CentralSetpoint and Idle has only what it says of limits: what an
+ * external system or the frequency will ask for is not known. randomizedDelay is not applied.
+ *
+ * Throws INVALID_ARGUMENT where the window is no time, the EVSE not there, or the schedule too long to write.
+ */
+export function compositeSchedule(station: ChargingStation, window: CompositeWindow): CompositePeriod[] {
+  const { evseId, startMs, endMs, unit } = window;
+  if (!(startMs < endMs)) {
+    throw new WattslotError("INVALID_ARGUMENT", `window from ${startMs} to ${endMs} ms is empty or no time`);
+  }
+  const evses = evseId === 0 ? station.evses : station.evses.filter((evse) => evse.evseId === evseId);
+  if (evses.length === 0)
+    throw new WattslotError("INVALID_ARGUMENT", `evseId ${evseId} is not at the station`);
+
+  const ofStation = stackOf(station, window, undefined);
+  const ofEvses = evses.map((evse) => stackOf(station, window, evse));
+  const boundaries = [ofStation, ...ofEvses].flatMap((stack) => stack.flatMap(({ parts }) => parts));
+  const instants = new Set([startMs, ...boundaries.flatMap(({ fromMs, toMs }) => [fromMs, toMs])]);
+  instants.delete(endMs);
+
+  const periods: CompositePeriod[] = [];
+  for (const atMs of [...instants].sort((a, b) => a - b)) {
+    const limits = saidBy(ofStation, atMs, STATION_LIMITS);
+    const generation = saidBy(ofStation, atMs, ["LocalGeneration"]);
+    const own = evses.map((evse, i) => ownOf(evse, ofEvses[i], atMs));
+    // An EVSE's maximum is what it gives without any profile, and no limit to what one says.
+    const orMaximum = (i: number) => (own[i].length > 0 ? own[i] : [maximumOf(evses[i], unit)]);
+    const sum = () => evses.map((evse, i) => combined(orMaximum(i), [], unit, evse, station.voltageV));
+    const ofAll = evseId === 0 ? [sumOf(sum(), evses, unit)] : limits.length > 0 ? own[0] : orMaximum(0);
+    const period = combined([...ofAll, ...limits], generation, unit, evses[0], station.voltageV);
+    if (evses.every(({ supply }) => supply === "DC")) delete period.numberPhases;
+    const startPeriod = (atMs - startMs) / 1000;
+    const previous = periods[periods.length - 1];
+    if (previous === undefined || !isSame(previous, period)) periods.push({ startPeriod, ...period });
+  }
+  return periods;
+}
+
+const STATION_LIMITS = ["ChargingStationMaxProfile", "ChargingStationExternalConstraints"] as const;
+
+/** One period of a profile where it is in force. */
+interface Part {
+  fromMs: number;
+  toMs: number;
+  said: Said;
+}
+
+/** What a profile says while a period of it is in force. */
+interface Said {
+  unit: RateUnit;
+  period: WirePeriod;
+  limitAtSoC?: WireSchedule["limitAtSoC"] | undefined;
+}
+
+/** A profile's parts in time; `next` is where the last instant asked for was found. */
+interface Layer {
+  purpose: ProfilePurpose;
+  parts: Part[];
+  next: number;
+}
+
+/** The profiles that bear on an EVSE, or on the station alone, those that come first first. */
+function stackOf(station: ChargingStation, window: CompositeWindow, evse: StationEvse | undefined): Layer[] {
+  const isFirst = station.version === "1.6" ? byEvseThenLevel : byLevelThenEvse;
+  return station.installed
+    .map((entry, order) => ({ ...entry, order, profile: inNamesOf2x(entry.profile) }))
+    .filter(({ evseId, profile }) => bearsOn(evseId, profile, evse))
+    .sort((a, b) => isFirst(a, b) || b.order - a.order)
+    .map(({ profile }) => ({
+      purpose: profile.chargingProfilePurpose,
+      parts: partsOf(profile, station, window, evse),
+      next: 0,
+    }));
+}
+
+type Placed = { evseId: number; profile: WireProfile2x };
+
+function byLevelThenEvse(a: Placed, b: Placed): number {
+  return b.profile.stackLevel - a.profile.stackLevel || b.evseId - a.evseId;
+}
+
+function byEvseThenLevel(a: Placed, b: Placed): number {
+  return b.evseId - a.evseId || b.profile.stackLevel - a.profile.stackLevel;
+}
+
+function bearsOn(evseId: number, profile: WireProfile2x, evse: StationEvse | undefined): boolean {
+  const { chargingProfilePurpose: purpose, transactionId } = profile;
+  if (evse === undefined) {
+    if (evseId !== 0) return false;
+    return purpose === "LocalGeneration" || STATION_LIMITS.some((one) => one === purpose);
+  }
+  if (purpose === "TxProfile") {
+    if (evseId !== evse.evseId || evse.transaction === undefined) return false;
+    return transactionId === undefined || transactionId === evse.transaction.transactionId;
+  }
+  if (purpose === "ChargingStationExternalConstraints") return evseId === evse.evseId;
+  if (purpose !== "TxDefaultProfile" && purpose !== "PriorityCharging") return false;
+  return evseId === 0 || evseId === evse.evseId;
+}
+
+function partsOf(
+  profile: WireProfile2x,
+  station: ChargingStation,
+  window: CompositeWindow,
+  evse: StationEvse | undefined,
+): Part[] {
+  const schedule =
+    profile.chargingSchedule[evse?.transaction?.scheduleIndex ?? 0] ?? profile.chargingSchedule[0];
+  const { maxOfflineDuration } = profile;
+  const offlineEndMs =
+    station.offlineSinceMs === undefined || maxOfflineDuration === undefined
+      ? Number.POSITIVE_INFINITY
+      : station.offlineSinceMs + maxOfflineDuration * 1000;
+  const fromMs = Math.max(window.startMs, instantOf(profile.validFrom) ?? Number.NEGATIVE_INFINITY);
+  const toMs = Math.min(window.endMs, instantOf(profile.validTo) ?? Number.POSITIVE_INFINITY, offlineEndMs);
+  const parts: Part[] = [];
+  if (!(fromMs < toMs) || !schedule?.chargingSchedulePeriod.length) return parts;
+
+  const { chargingSchedulePeriod: periods, chargingRateUnit: unit, limitAtSoC } = schedule;
+  const durationMs = (schedule.duration ?? Number.POSITIVE_INFINITY) * 1000;
+  const zeroMs = evse?.transaction?.startMs ?? window.startMs;
+  for (const run of runsOf(profile, schedule, station.timeZone ?? "utc", zeroMs, fromMs, toMs)) {
+    const endMs = Math.min(run.endMs, run.startMs + durationMs, toMs);
+    for (const [i, period] of periods.entries()) {
+      const startsMs = Math.max(fromMs, run.startMs + period.startPeriod * 1000);
+      const nextMs = i + 1 < periods.length ? run.startMs + periods[i + 1].startPeriod * 1000 : endMs;
+      const endsMs = Math.min(endMs, nextMs);
+      if (startsMs < endsMs)
+        parts.push({ fromMs: startsMs, toMs: endsMs, said: { unit, period, limitAtSoC } });
+    }
+    if (parts.length > MOST_PARTS) {
+      throw new WattslotError(
+        "INVALID_ARGUMENT",
+        `the window has over ${MOST_PARTS} periods of a profile; ask for less`,
+      );
+    }
+  }
+  return parts;
+}
+
+/** Where a schedule begins, and by when it has to have ended: once, or again and again. */
+function* runsOf(
+  profile: WireProfile2x,
+  schedule: WireSchedule,
+  timeZone: string,
+  zeroMs: number,
+  fromMs: number,
+  toMs: number,
+): Generator<{ startMs: number; endMs: number }> {
+  const { chargingProfileKind: kind, recurrencyKind = "Daily" } = profile;
+  if (kind === "Relative" || (kind !== "Dynamic" && schedule.startSchedule === undefined)) {
+    yield { startMs: zeroMs, endMs: Number.POSITIVE_INFINITY };
+    return;
+  }
+  const isLocal = schedule.useLocalTime === true;
+  const begins = isLocal
+    ? DateTime.fromISO(withoutZone(schedule.startSchedule ?? ""), { zone: timeZone })
+    : DateTime.fromMillis(instantOf(profile.dynUpdateTime) ?? instantOf(schedule.startSchedule) ?? fromMs, {
+        zone: "utc",
+      });
+  if (kind !== "Recurring") {
+    yield { startMs: begins.toMillis(), endMs: Number.POSITIVE_INFINITY };
+    return;
+  }
+  const everyMs = RECURRENCE_MS[recurrencyKind];
+  const days = recurrencyKind === "Daily" ? 1 : 7;
+  // One earlier than by the clock of UTC: a local day may have begun an hour later.
+  const first = Math.floor((fromMs - begins.toMillis()) / everyMs) - 1;
+  for (let n = first; ; n++) {
+    const startMs = begins.plus({ days: n * days }).toMillis();
+    if (startMs >= toMs) return;
+    const endMs = begins.plus({ days: (n + 1) * days }).toMillis();
+    if (endMs > fromMs) yield { startMs, endMs };
+  }
+}
+
+/** What each of these purposes says; the instants asked for increase. */
+function saidBy(stack: Layer[], atMs: number, purposes: readonly ProfilePurpose[]): Said[] {
+  return purposes.flatMap((purpose) => {
+    for (const layer of stack) {
+      if (layer.purpose !== purpose) continue;
+      while (layer.next < layer.parts.length && layer.parts[layer.next].toMs <= atMs) layer.next++;
+      const part = layer.parts[layer.next];
+      if (part !== undefined && part.fromMs <= atMs) return [part.said];
+    }
+    return [];
+  });
+}
+
+/** What holds at an EVSE by its own profiles, and what caps it there. */
+function ownOf({ transaction }: StationEvse, stack: Layer[], atMs: number): Said[] {
+  const purposes = ["TxProfile", "TxDefaultProfile"] as const;
+  const own = saidBy(stack, atMs, transaction?.hasPriority ? ["PriorityCharging", ...purposes] : purposes);
+  const said = [...own.slice(0, 1), ...saidBy(stack, atMs, ["ChargingStationExternalConstraints"])];
+  const { unit, period, limitAtSoC } = own[0] ?? {};
+  if (limitAtSoC === undefined || (transaction?.stateOfCharge ?? 0) < limitAtSoC.soc) return said;
+  const atSoC = { startPeriod: 0, limit: limitAtSoC.limit, numberPhases: period.numberPhases ?? 3 };
+  return [...said, { unit, period: atSoC }];
+}
+
+function maximumOf({ maxCurrentA, maxPowerW }: StationEvse, unit: RateUnit): Said {
+  return { unit, period: { startPeriod: 0, limit: unit === "A" ? maxCurrentA : maxPowerW } };
+}
+
+type Quantity = "limit" | "dischargeLimit" | "setpoint";
+const QUANTITIES = ["limit", "dischargeLimit", "setpoint"] as const;
+
+/**
+ * What several profiles allow together, in the unit asked for. The first is that of the EVSE: its mode and its
+ * setpoint count.
+ */
+function combined(
+  said: readonly Said[],
+  generation: readonly Said[],
+  unit: RateUnit,
+  evse: StationEvse,
+  voltageV: number,
+): Omit<CompositePeriod, "startPeriod"> {
+  const phases = Math.min(...said.map(({ period }) => period.numberPhases ?? 3));
+  const isByPhase = phases === 3 && said.some(({ period }) => hasPhases(period));
+  const values = (one: Said, quantity: Quantity) =>
+    valuesOf(one, quantity, unit, phases, isByPhase, voltageV);
+  const over = (ofAll: readonly Said[], quantity: Quantity, pick: (a: number, b: number) => number) =>
+    ofAll
+      .map((one) => values(one, quantity))
+      .reduce(
+        (a, b) => (a === undefined || b === undefined ? (a ?? b) : a.map((value, i) => pick(value, b[i]))),
+        undefined,
+      );
+
+  const [first] = said;
+  const { operationMode, phaseToUse } = first.period;
+  const head = {
+    ...(evse.supply === "DC" ? {} : { numberPhases: phases }),
+    ...(phases === 1 && phaseToUse !== undefined ? { phaseToUse } : {}),
+    ...(operationMode === undefined ? {} : { operationMode }),
+  };
+  if (operationMode === "Idle") return head;
+  const capped = over(said, "limit", Math.min);
+  const generated = over(generation, "limit", (a, b) => a + b);
+  const limit = capped?.map((value, i) => value + (generated?.[i] ?? 0));
+  const dischargeLimit = over(said, "dischargeLimit", Math.max);
+  const setpoint = over(said.slice(0, 1), "setpoint", Math.min)?.map((value, i) =>
+    Math.max(Math.min(value, limit?.[i] ?? value), dischargeLimit?.[i] ?? Number.NEGATIVE_INFINITY),
+  );
+  return {
+    ...head,
+    ...named("limit", limit),
+    ...named("dischargeLimit", dischargeLimit),
+    ...named("setpoint", setpoint),
+  };
+}
+
+function hasPhases(period: WirePeriod): boolean {
+  return QUANTITIES.some((name) => period[`${name}_L2`] !== undefined || period[`${name}_L3`] !== undefined);
+}
+
+/** One value, or one for each phase, in the unit asked for. */
+function valuesOf(
+  { unit: from, period }: Said,
+  quantity: Quantity,
+  unit: RateUnit,
+  phases: number,
+  isByPhase: boolean,
+  voltageV: number,
+): number[] | undefined {
+  const value = period[quantity];
+  if (value === undefined) return undefined;
+  const onL2 = period[`${quantity}_L2`];
+  const onL3 = period[`${quantity}_L3`];
+  const each = [value, onL2 ?? value, onL3 ?? value];
+  const isEach = onL2 !== undefined || onL3 !== undefined;
+  const scale = (count: number) =>
+    from === unit ? 1 : unit === "W" ? voltageV * count : 1 / (voltageV * count);
+  if (isByPhase) return each.map((one) => (isEach || from === "A" ? one : one / 3) * scale(1));
+  if (!isEach)
+    return [from === unit ? value : unit === "W" ? value * voltageV * phases : value / (voltageV * phases)];
+  // Fewer phases than there are limits for: the lowest holds on those that are left.
+  const nearest = each.reduce((a, b) => (Math.abs(b) < Math.abs(a) ? b : a));
+  return [(from === "W" ? nearest * phases : nearest) * scale(phases)];
+}
+
+function named(quantity: Quantity, values: readonly number[] | undefined): Partial<WirePeriod> {
+  if (values === undefined) return {};
+  const [value, onL2, onL3] = values;
+  return onL2 === undefined
+    ? { [quantity]: value }
+    : { [quantity]: value, [`${quantity}_L2`]: onL2, [`${quantity}_L3`]: onL3 };
+}
+
+/** What all EVSEs may draw together; a setpoint only where each has one. */
+function sumOf(
+  periods: readonly Omit<CompositePeriod, "startPeriod">[],
+  evses: readonly StationEvse[],
+  unit: RateUnit,
+): Said {
+  const isByPhase = periods.some((period) => hasPhases({ startPeriod: 0, ...period }));
+  const sum = (quantity: Quantity): number[] | undefined => {
+    const values = periods.map((period, i) => {
+      const value = quantity === "limit" ? mostOf(period, evses[i], unit) : period[quantity];
+      if (value === undefined || !isByPhase) return value === undefined ? undefined : [value];
+      const onL2 = period[`${quantity}_L2`];
+      if (onL2 !== undefined) return [value, onL2, period[`${quantity}_L3`] ?? value];
+      return [value, value, value].map((one) => (unit === "A" ? one : one / 3));
+    });
+    if (values.some((value) => value === undefined)) return undefined;
+    return values.reduce((a, b) => a?.map((value, i) => value + (b?.[i] ?? 0)));
+  };
+  return {
+    unit,
+    period: {
+      startPeriod: 0,
+      numberPhases: Math.max(...periods.map(({ numberPhases }) => numberPhases ?? 3)),
+      ...named("limit", sum("limit")),
+      ...named("dischargeLimit", sum("dischargeLimit")),
+      ...named("setpoint", sum("setpoint")),
+    },
+  };
+}
+
+/** The most that an EVSE may draw in a period without a limit too. */
+function mostOf(
+  { limit, setpoint, operationMode }: Omit<CompositePeriod, "startPeriod">,
+  { maxCurrentA, maxPowerW }: StationEvse,
+  unit: RateUnit,
+): number {
+  if (limit !== undefined) return limit;
+  if (operationMode === "Idle") return 0;
+  if (setpoint !== undefined) return Math.max(0, setpoint);
+  return unit === "A" ? maxCurrentA : maxPowerW;
+}
+
+function isSame(a: CompositePeriod, b: Omit<CompositePeriod, "startPeriod">): boolean {
+  const { startPeriod: _, ...rest } = a;
+  const names = Object.keys(rest) as (keyof typeof rest)[];
+  return names.length === Object.keys(b).length && names.every((name) => rest[name] === b[name]);
+}
+
+/** A time without a zone is in UTC. */
+function instantOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const atMs = Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
+  if (Number.isNaN(atMs)) throw new WattslotError("INVALID_ARGUMENT", `${JSON.stringify(text)} is no time`);
+  return atMs;
+}
+
+function withoutZone(text: string): string {
+  return text.replace(/(Z|[+-]\d\d:?\d\d)$/, "");
+}
