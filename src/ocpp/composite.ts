@@ -87,7 +87,8 @@ const MOST_PARTS = 200_000;
  *   limits (K08.FR.08). Where a phase has a limit of its own, every phase is reported.
  * - Without any profile an EVSE gives its maximum, which is no limit to what a profile says.
  * - A recurring schedule's startSchedule says when in the day or week it begins, in the past as in the future; with
- *   useLocalTime on the clock of the station. A recurrence ends where the next one begins.
+ *   useLocalTime by the station's clock, on which parts are skipped or repeated where it is changed (2.1,
+ *   K01.FR.90, FR.91). A recurrence ends where the next one begins.
  * - The whole station (evseId 0) is the sum of its EVSEs under its maximum: what it may draw at most.
  *
  * A schedule in other modes than ChargingOnly, CentralSetpoint and Idle has only what it says of limits: what an
@@ -211,59 +212,96 @@ function partsOf(
   const { chargingSchedulePeriod: periods, chargingRateUnit: unit, limitAtSoC } = schedule;
   const durationMs = (schedule.duration ?? Number.POSITIVE_INFINITY) * 1000;
   const zeroMs = evse?.transaction?.startMs ?? window.startMs;
-  for (const run of runsOf(profile, schedule, station.timeZone ?? "utc", zeroMs, fromMs, toMs)) {
-    const endMs = Math.min(run.endMs, run.startMs + durationMs, toMs);
-    for (const [i, period] of periods.entries()) {
-      const startsMs = Math.max(fromMs, run.startMs + period.startPeriod * 1000);
-      const nextMs = i + 1 < periods.length ? run.startMs + periods[i + 1].startPeriod * 1000 : endMs;
-      const endsMs = Math.min(endMs, nextMs);
-      if (startsMs < endsMs)
-        parts.push({ fromMs: startsMs, toMs: endsMs, said: { unit, period, limitAtSoC } });
-    }
-    if (parts.length > MOST_PARTS) {
-      throw new WattslotError(
-        "INVALID_ARGUMENT",
-        `the window has over ${MOST_PARTS} periods of a profile; ask for less`,
-      );
+  const zone = schedule.useLocalTime === true ? (station.timeZone ?? "utc") : undefined;
+  // By the clock on the wall a schedule's parts are skipped or repeated where it is changed (K01.FR.91).
+  for (const { offsetMs, ...piece } of zone === undefined
+    ? [{ fromMs, toMs, offsetMs: 0 }]
+    : piecesOf(zone, fromMs, toMs)) {
+    const pieceFromMs = piece.fromMs + offsetMs;
+    const pieceToMs = piece.toMs + offsetMs;
+    const beginsMs = beginsAtMs(profile, schedule, zone !== undefined) ?? zeroMs + offsetMs;
+    for (const run of runsOf(profile, beginsMs, pieceFromMs, pieceToMs)) {
+      const endMs = Math.min(run.endMs, run.startMs + durationMs, pieceToMs);
+      for (const [i, period] of periods.entries()) {
+        const startsMs = Math.max(pieceFromMs, run.startMs + period.startPeriod * 1000);
+        const nextMs = i + 1 < periods.length ? run.startMs + periods[i + 1].startPeriod * 1000 : endMs;
+        const endsMs = Math.min(endMs, nextMs);
+        if (startsMs >= endsMs) continue;
+        parts.push({
+          fromMs: startsMs - offsetMs,
+          toMs: endsMs - offsetMs,
+          said: { unit, period, limitAtSoC },
+        });
+      }
+      if (parts.length > MOST_PARTS) {
+        throw new WattslotError(
+          "INVALID_ARGUMENT",
+          `over ${MOST_PARTS} periods are in the window; ask for less`,
+        );
+      }
     }
   }
   return parts;
 }
 
-/** Where a schedule begins, and by when it has to have ended: once, or again and again. */
+/** Where a schedule counts from, on the wall's clock with useLocalTime; undefined: from where the transaction starts. */
+function beginsAtMs(profile: WireProfile2x, schedule: WireSchedule, isLocal: boolean): number | undefined {
+  if (profile.chargingProfileKind === "Relative") return undefined;
+  if (profile.chargingProfileKind === "Dynamic" && profile.dynUpdateTime !== undefined)
+    return instantOf(profile.dynUpdateTime);
+  const { startSchedule } = schedule;
+  return instantOf(isLocal ? startSchedule?.replace(ZONE, "") : startSchedule);
+}
+
+/** When a schedule begins, and by when it has to have ended: once, or again and again. */
 function* runsOf(
-  profile: WireProfile2x,
-  schedule: WireSchedule,
-  timeZone: string,
-  zeroMs: number,
+  { chargingProfileKind, recurrencyKind = "Daily" }: WireProfile2x,
+  beginsMs: number,
   fromMs: number,
   toMs: number,
 ): Generator<{ startMs: number; endMs: number }> {
-  const { chargingProfileKind: kind, recurrencyKind = "Daily" } = profile;
-  if (kind === "Relative" || (kind !== "Dynamic" && schedule.startSchedule === undefined)) {
-    yield { startMs: zeroMs, endMs: Number.POSITIVE_INFINITY };
-    return;
-  }
-  const isLocal = schedule.useLocalTime === true;
-  const begins = isLocal
-    ? DateTime.fromISO(withoutZone(schedule.startSchedule ?? ""), { zone: timeZone })
-    : DateTime.fromMillis(instantOf(profile.dynUpdateTime) ?? instantOf(schedule.startSchedule) ?? fromMs, {
-        zone: "utc",
-      });
-  if (kind !== "Recurring") {
-    yield { startMs: begins.toMillis(), endMs: Number.POSITIVE_INFINITY };
+  if (chargingProfileKind !== "Recurring") {
+    yield { startMs: beginsMs, endMs: Number.POSITIVE_INFINITY };
     return;
   }
   const everyMs = RECURRENCE_MS[recurrencyKind];
-  const days = recurrencyKind === "Daily" ? 1 : 7;
-  // One earlier than by the clock of UTC: a local day may have begun an hour later.
-  const first = Math.floor((fromMs - begins.toMillis()) / everyMs) - 1;
-  for (let n = first; ; n++) {
-    const startMs = begins.plus({ days: n * days }).toMillis();
-    if (startMs >= toMs) return;
-    const endMs = begins.plus({ days: (n + 1) * days }).toMillis();
-    if (endMs > fromMs) yield { startMs, endMs };
+  const first = beginsMs + Math.floor((fromMs - beginsMs) / everyMs) * everyMs;
+  for (let startMs = first; startMs < toMs; startMs += everyMs) yield { startMs, endMs: startMs + everyMs };
+}
+
+/** A time in pieces in each of which the zone's clock is as far from UTC. */
+function piecesOf(
+  zone: string,
+  fromMs: number,
+  toMs: number,
+): { fromMs: number; toMs: number; offsetMs: number }[] {
+  const offsetAt = (atMs: number) => DateTime.fromMillis(atMs, { zone }).offset * 60_000;
+  if (Number.isNaN(offsetAt(fromMs))) {
+    throw new WattslotError(
+      "INVALID_ARGUMENT",
+      `timeZone ${JSON.stringify(zone)} is not known; use an IANA name`,
+    );
   }
+  const pieces = [{ fromMs, toMs, offsetMs: offsetAt(fromMs) }];
+  for (let atMs = fromMs; atMs < toMs; ) {
+    const last = pieces[pieces.length - 1];
+    const nextMs = Math.min(toMs, atMs + DAY_MS);
+    if (offsetAt(nextMs) === last.offsetMs) {
+      atMs = nextMs;
+      continue;
+    }
+    let [before, after] = [atMs, nextMs];
+    while (after - before > 1) {
+      const middle = Math.floor((before + after) / 2);
+      if (offsetAt(middle) === last.offsetMs) before = middle;
+      else after = middle;
+    }
+    last.toMs = after;
+    if (after >= toMs) break;
+    pieces.push({ fromMs: after, toMs, offsetMs: offsetAt(after) });
+    atMs = after;
+  }
+  return pieces;
 }
 
 /** What each of these purposes says; the instants asked for increase. */
@@ -428,14 +466,12 @@ function isSame(a: CompositePeriod, b: Omit<CompositePeriod, "startPeriod">): bo
   return names.length === Object.keys(b).length && names.every((name) => rest[name] === b[name]);
 }
 
+const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
+
 /** A time without a zone is in UTC. */
 function instantOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  const atMs = Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
+  const atMs = Date.parse(ZONE.test(text) ? text : `${text}Z`);
   if (Number.isNaN(atMs)) throw new WattslotError("INVALID_ARGUMENT", `${JSON.stringify(text)} is no time`);
   return atMs;
-}
-
-function withoutZone(text: string): string {
-  return text.replace(/(Z|[+-]\d\d:?\d\d)$/, "");
 }

@@ -235,22 +235,26 @@ describe("compositeSchedule", () => {
     ]);
   });
 
-  it("has an hour without a schedule of 24 hours where a local day has 25, and none where it has no duration", () => {
-    const day = (duration?: number) =>
-      profile({ chargingProfileKind: "Recurring", recurrencyKind: "Daily" }, [at(0, 6)], {
-        startSchedule: "2026-10-20T00:00:00",
-        useLocalTime: true,
-        ...(duration && { duration }),
-      });
-    // The local day of 25 October is from 22:00 UTC of the 24th to 23:00 of the 25th.
-    const window = { startMs: Date.UTC(2026, 9, 25, 12), endMs: Date.UTC(2026, 9, 26, 12) };
+  it("repeats or skips with useLocalTime what the clocks repeat or skip", () => {
+    const nightly = profile(
+      { chargingProfileKind: "Recurring", recurrencyKind: "Daily" },
+      [at(0, 6), at(2 * HOUR_S, 10), at(3 * HOUR_S, 14)],
+      { startSchedule: "2026-01-01T00:00:00", useLocalTime: true, duration: 86_400 },
+    );
     const station = { timeZone: "Europe/Berlin" };
-    expect(limitsOf([day(86_400)], station, window)).toEqual([
+    // 25 October 2026 begins at 22:00 UTC; from 2 to 3 o'clock it is twice, the second time from 01:00 UTC on.
+    const autumn = { startMs: Date.UTC(2026, 9, 24, 22), endMs: Date.UTC(2026, 9, 25, 23) };
+    expect(limitsOf([nightly], station, autumn)).toEqual([
       [0, 6],
-      [10 * HOUR_S, 32],
-      [11 * HOUR_S, 6],
+      [2 * HOUR_S, 10],
+      [4 * HOUR_S, 14],
     ]);
-    expect(limitsOf([day()], station, window)).toEqual([[0, 6]]);
+    // 29 March 2026 begins at 23:00 UTC and has no hour from 2 to 3.
+    const spring = { startMs: Date.UTC(2026, 2, 28, 23), endMs: Date.UTC(2026, 2, 29, 22) };
+    expect(limitsOf([nightly], station, spring)).toEqual([
+      [0, 6],
+      [2 * HOUR_S, 14],
+    ]);
   });
 
   it("recurs weekly", () => {
@@ -356,6 +360,8 @@ describe("compositeSchedule", () => {
     expect(() => limitsOf([daily], {}, { endMs: START_MS + 1000 * 365 * 86_400_000 })).toThrow(
       "ask for less",
     );
+    const local = profile({}, [at(0, 6)], { useLocalTime: true });
+    expect(() => limitsOf([local], { timeZone: "Atlantis" })).toThrow('"Atlantis" is not known');
     expect(() => limitsOf([profile({ validFrom: "soon" }, [at(0, 6)])])).toThrow('"soon" is no time');
   });
 });

@@ -1,0 +1,212 @@
+import type { OcppVersion } from "../domain/problem.ts";
+
+/** A place in a message whose form is wrong. */
+export interface Misfit {
+  /** Of the field, from the message on: chargingSchedule[0].duration. */
+  path: string;
+  problem: string;
+}
+
+type Form = "int" | "number" | "boolean" | "text" | "time" | "object" | readonly string[] | Fields | ListOf;
+/** A field whose name ends with an exclamation mark is required. */
+type Fields = { readonly [name: string]: Form };
+class ListOf {
+  readonly form: Form;
+  readonly least: number;
+  readonly most: number;
+
+  constructor(form: Form, least: number, most: number) {
+    this.form = form;
+    this.least = least;
+    this.most = most;
+  }
+}
+
+const PURPOSES_2X = [
+  "ChargingStationExternalConstraints",
+  "ChargingStationMaxProfile",
+  "TxDefaultProfile",
+  "TxProfile",
+] as const;
+
+const PERIOD_16: Fields = { "startPeriod!": "int", "limit!": "number", numberPhases: "int" };
+
+const SCHEDULE_16: Fields = {
+  duration: "int",
+  startSchedule: "time",
+  "chargingRateUnit!": ["A", "W"],
+  "chargingSchedulePeriod!": new ListOf(PERIOD_16, 0, Number.POSITIVE_INFINITY),
+  minChargingRate: "number",
+};
+
+const HEAD: Fields = {
+  "stackLevel!": "int",
+  recurrencyKind: ["Daily", "Weekly"],
+  validFrom: "time",
+  validTo: "time",
+};
+
+const PROFILE_16: Fields = {
+  ...HEAD,
+  "chargingProfileId!": "int",
+  transactionId: "int",
+  "chargingProfilePurpose!": ["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"],
+  "chargingProfileKind!": ["Absolute", "Recurring", "Relative"],
+  "chargingSchedule!": SCHEDULE_16,
+};
+
+const PERIOD_201: Fields = { ...PERIOD_16, phaseToUse: "int", customData: "object" };
+
+const SCHEDULE_201: Fields = {
+  ...SCHEDULE_16,
+  "id!": "int",
+  "chargingSchedulePeriod!": new ListOf(PERIOD_201, 1, 1024),
+  salesTariff: "object",
+  customData: "object",
+};
+
+const PROFILE_201: Fields = {
+  ...HEAD,
+  "id!": "int",
+  transactionId: "text",
+  "chargingProfilePurpose!": PURPOSES_2X,
+  "chargingProfileKind!": ["Absolute", "Recurring", "Relative"],
+  "chargingSchedule!": new ListOf(SCHEDULE_201, 1, 3),
+  customData: "object",
+};
+
+const byPhase = (name: string): Fields => ({
+  [name]: "number",
+  [`${name}_L2`]: "number",
+  [`${name}_L3`]: "number",
+});
+
+const { "limit!": _, ...PERIOD_WITHOUT_LIMIT } = PERIOD_201;
+const PERIOD_21: Fields = {
+  ...PERIOD_WITHOUT_LIMIT,
+  ...byPhase("limit"),
+  ...byPhase("dischargeLimit"),
+  ...byPhase("setpoint"),
+  ...byPhase("setpointReactive"),
+  preconditioningRequest: "boolean",
+  evseSleep: "boolean",
+  v2xBaseline: "number",
+  operationMode: [
+    "Idle",
+    "ChargingOnly",
+    "CentralSetpoint",
+    "ExternalSetpoint",
+    "ExternalLimits",
+    "CentralFrequency",
+    "LocalFrequency",
+    "LocalLoadBalancing",
+  ],
+  v2xFreqWattCurve: new ListOf({ "frequency!": "number", "power!": "number", customData: "object" }, 1, 20),
+  v2xSignalWattCurve: new ListOf({ "signal!": "int", "power!": "number", customData: "object" }, 1, 20),
+};
+
+const SCHEDULE_21: Fields = {
+  ...SCHEDULE_201,
+  "chargingSchedulePeriod!": new ListOf(PERIOD_21, 1, 1024),
+  limitAtSoC: { "soc!": "int", "limit!": "number", customData: "object" },
+  powerTolerance: "number",
+  signatureId: "int",
+  digestValue: "text",
+  useLocalTime: "boolean",
+  randomizedDelay: "int",
+  absolutePriceSchedule: "object",
+  priceLevelSchedule: "object",
+};
+
+const PROFILE_21: Fields = {
+  ...PROFILE_201,
+  "chargingProfilePurpose!": [...PURPOSES_2X, "PriorityCharging", "LocalGeneration"],
+  "chargingProfileKind!": ["Absolute", "Recurring", "Relative", "Dynamic"],
+  "chargingSchedule!": new ListOf(SCHEDULE_21, 1, 3),
+  maxOfflineDuration: "int",
+  invalidAfterOfflineDuration: "boolean",
+  dynUpdateInterval: "int",
+  dynUpdateTime: "time",
+  priceScheduleSignature: "text",
+};
+
+const PROFILES: Record<OcppVersion, Fields> = { "1.6": PROFILE_16, "2.0.1": PROFILE_201, "2.1": PROFILE_21 };
+
+const REQUESTS: Record<OcppVersion, Fields> = {
+  "1.6": { "connectorId!": "int", "csChargingProfiles!": PROFILE_16 },
+  "2.0.1": { "evseId!": "int", "chargingProfile!": PROFILE_201, customData: "object" },
+  "2.1": { "evseId!": "int", "chargingProfile!": PROFILE_21, customData: "object" },
+};
+
+/**
+ * Where a value is not a charging profile of a version by its form: fields that are missing, not known, or not of
+ * their type. Of tariffs, prices and customData only that they are objects is looked at; lengths of texts and
+ * values that only the standard's text bounds are not.
+ */
+export function misfitsOfProfile(value: unknown, version: OcppVersion): Misfit[] {
+  return misfits(value, PROFILES[version], "");
+}
+
+/** The same for a SetChargingProfile request. */
+export function misfitsOfRequest(value: unknown, version: OcppVersion): Misfit[] {
+  return misfits(value, REQUESTS[version], "");
+}
+
+function misfits(value: unknown, form: Form, path: string): Misfit[] {
+  const wrong = (problem: string) => [{ path, problem }];
+  if (form instanceof ListOf) {
+    if (!Array.isArray(value)) return wrong("is not a list");
+    if (value.length < form.least || value.length > form.most) {
+      return wrong(`has ${value.length} entries, not ${form.least} to ${form.most}`);
+    }
+    return value.flatMap((entry, i) => misfits(entry, form.form, `${path}[${i}]`));
+  }
+  if (Array.isArray(form)) {
+    return form.includes(value) ? [] : wrong(`is ${JSON.stringify(value)}, not one of ${form.join(", ")}`);
+  }
+  switch (form) {
+    case "int":
+      // OCPP's integers have 32 bits.
+      return typeof value === "number" && (value | 0) === value ? [] : wrong("is not a 32-bit integer");
+    case "number":
+      return Number.isFinite(value) ? [] : wrong("is not a finite number");
+    case "boolean":
+      return typeof value === "boolean" ? [] : wrong("is neither true nor false");
+    case "text":
+      return typeof value === "string" ? [] : wrong("is not a text");
+    case "time":
+      return isTime(value) ? [] : wrong("is not a time as in 2026-11-23T08:00:00Z");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is not an object");
+  return form === "object" ? [] : misfitsOfFields(value, form as Fields, path === "" ? "" : `${path}.`);
+}
+
+function misfitsOfFields(value: object, fields: Fields, prefix: string): Misfit[] {
+  const found: Misfit[] = [];
+  for (const [name, field] of Object.entries(value)) {
+    if (field === undefined) continue;
+    const form = Object.hasOwn(fields, name) ? fields[name] : fields[`${name}!`];
+    if (form === undefined || name.endsWith("!"))
+      found.push({ path: prefix + name, problem: "is not known" });
+    else found.push(...misfits(field, form, prefix + name));
+  }
+  for (const required of Object.keys(fields)) {
+    const name = required.slice(0, -1);
+    if (required.endsWith("!") && (value as Record<string, unknown>)[name] === undefined)
+      found.push({ path: prefix + name, problem: "is missing" });
+  }
+  return found;
+}
+
+/** RFC 3339, where the zone may be missing: some chargers and back ends leave it out. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$/;
+
+function isTime(value: unknown): boolean {
+  if (typeof value !== "string" || !TIME.test(value)) return false;
+  // A day that does not exist would count as one of the next month.
+  const day = value.slice(0, 10);
+  const atMs = Date.parse(`${day}T00:00:00Z`);
+  return (
+    !Number.isNaN(atMs) && new Date(atMs).toISOString().startsWith(day) && !Number.isNaN(Date.parse(value))
+  );
+}
