@@ -327,18 +327,18 @@ function limitsOf(
 /** What the site makes itself, what of it flows out, and what the site pays for all its energy. */
 function exported(
   problem: Problem,
-  { pvPowerW, importPowerW, exportPowerW }: Measures,
+  { pvPowerW, netEnergyWh }: Measures,
 ): { pvEnergyWh: number; exportEnergyWh: number; exportRevenue: number; siteEnergyCost: number } {
   const starts = problem.slotStartsMs;
   const paid = exportPrices(problem);
   const prices = slotPrices(problem);
-  const energyWh = (powerW: Float64Array, k: number) => (powerW[k] * (starts[k + 1] - starts[k])) / HOUR_MS;
   const flows = { pvEnergyWh: 0, exportEnergyWh: 0, exportRevenue: 0, siteEnergyCost: 0 };
   for (let k = 0; k < pvPowerW.length; k++) {
-    flows.pvEnergyWh += energyWh(pvPowerW, k);
-    flows.exportEnergyWh += energyWh(exportPowerW, k);
-    flows.exportRevenue += (energyWh(exportPowerW, k) * paid[k]) / 1000;
-    flows.siteEnergyCost += (energyWh(importPowerW, k) * prices[k]) / 1000;
+    const exportWh = Math.max(0, -netEnergyWh[k]);
+    flows.pvEnergyWh += (pvPowerW[k] * (starts[k + 1] - starts[k])) / HOUR_MS;
+    flows.exportEnergyWh += exportWh;
+    flows.exportRevenue += (exportWh * paid[k]) / 1000;
+    flows.siteEnergyCost += (Math.max(0, netEnergyWh[k]) * prices[k]) / 1000;
   }
   flows.siteEnergyCost -= flows.exportRevenue;
   return flows;

@@ -7,16 +7,16 @@ import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { affordable, drawnOf, withDischarge } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
-import type { PlanStatus, PowerPlan, SitePlan } from "./domain/plan.ts";
+import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
-import { withParts } from "./domain/stays.ts";
+import { type StayPart, withParts } from "./domain/stays.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
 import { formulate, goalsOf } from "./model/formulate.ts";
 import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
-import { choosePhases, maySwitch } from "./model/phases.ts";
+import { choosePhases, mayChoose, onOnePhase } from "./model/phases.ts";
 import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
@@ -40,6 +40,12 @@ const INTERIOR_COLUMNS = 50_000;
 const NO_CORNER_COLUMNS = 150_000;
 /** Energy by which one plan misses less than another for it to be the better one. */
 const NOTABLE_WH = 10;
+// Up to so many vehicle-slots one plan more takes little time.
+const SMALL_SITE_SLOTS = 2_000;
+// Vehicles that are tried on one phase alone.
+const SHORTEST = 3;
+// Relative gap from which a plan with storage is held against one without.
+const DOUBTFUL_GAP = 0.05;
 /** Vehicle-slots from which the safe plan is handed over first, in case the thread must be ended. */
 const LONG_SOLVE_SLOTS = 10_000;
 /** Time left under which it is as well: a solver call that takes longer than it should is then of no harm. */
@@ -72,17 +78,53 @@ export function planSite(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): Planned {
-  if (!problem.sessions.some((session) => maySwitch(problem, session)))
+  if (!problem.sessions.some((session) => mayChoose(problem, session)))
     return planStays(problem, solvers, leftMs, onSafePlan);
   // Half of the time is for the plan on all phases, which is what there is should the other not be done.
   const laterMs = leftMs() / 2;
   const onAll = planStays(problem, solvers, () => leftMs() - laterMs, onSafePlan);
   if (leftMs() <= 0) return onAll;
-  const parts = choosePhases(problem, chargingOf(problem), solvers.highs, leftMs);
-  if (parts === undefined) return onAll;
-  const switched = planStays(withParts(problem, parts), solvers, leftMs);
-  const { plan } = isBetter(switched.plan, onAll.plan) ? switched : onAll;
-  return { plan, excesses: [...onAll.excesses, ...switched.excesses] };
+  let best: Planned & { parts: PartsOfStays } = { ...onAll, parts: problem.sessions.map(() => undefined) };
+  const tryPhases = (parts: PartsOfStays | undefined): void => {
+    if (parts === undefined || leftMs() <= 0) return;
+    const other = planStays(withParts(problem, parts), solvers, leftMs);
+    const better = isBetter(other.plan, best.plan) ? { plan: other.plan, parts } : best;
+    best = { ...better, excesses: [...best.excesses, ...other.excesses] };
+  };
+  const isShort = onAll.plan.sessionPlans.map(isMissing);
+  tryPhases(choosePhases(problem, chargingOf(problem), isShort, solvers.highs, leftMs));
+  // The program that chooses knows no minimum: one phase all the time may give more, or cost less.
+  if (best.plan.sessionPlans.some(isMissing) || vehicleSlots(chargingOf(problem)) <= SMALL_SITE_SLOTS) {
+    const everyone = isShort.map(() => true);
+    tryPhases(onOnePhase(problem, everyone, best.parts));
+  }
+  for (const i of shortest(best.plan))
+    tryPhases(
+      onOnePhase(
+        problem,
+        isShort.map((_, n) => n === i),
+        best.parts,
+      ),
+    );
+  return { plan: best.plan, excesses: best.excesses };
+}
+
+type PartsOfStays = (StayPart[] | undefined)[];
+
+function vehicleSlots({ stays }: Charging): number {
+  return stays.reduce((count, { hours }) => count + hours.length, 0);
+}
+
+/** The few sessions that miss most of their need, in which to look for more. */
+function shortest({ sessionPlans }: SitePlan): number[] {
+  return sessionPlans
+    .flatMap((session, i) => (isMissing(session) ? [i] : []))
+    .sort((a, b) => sessionPlans[b].shortfallWh - sessionPlans[a].shortfallWh)
+    .slice(0, SHORTEST);
+}
+
+function isMissing({ shortfallWh, minimumShortfallWh }: SessionPlan): boolean {
+  return Math.max(shortfallWh, minimumShortfallWh) > NOTABLE_WH;
 }
 
 /** Plans stays whose numbers of phases are settled. */
@@ -97,13 +139,23 @@ function planStays(
     : planVehicles(problem, solvers, leftMs, onSafePlan);
 }
 
-/** Whether a plan misses less energy than another for the same vehicles, or costs less where they miss the same. */
+/**
+ * Whether a plan misses less of the vehicles' minimums than another for the same vehicles, then less of their needs,
+ * or costs less where they miss the same.
+ */
 function isBetter(a: SitePlan, b: SitePlan): boolean {
   const [isSafe, isOtherSafe] = [a, b].map(({ status }) => status === "FALLBACK");
   if (isSafe !== isOtherSafe) return isOtherSafe;
-  const missingWh = a.summary.shortfallWh - b.summary.shortfallWh;
-  if (Math.abs(missingWh) > NOTABLE_WH) return missingWh < 0;
+  const [lessDueWh, lessWh] = (["minimumShortfallWh", "shortfallWh"] as const).map(
+    (name) => shortIn(b, name) - shortIn(a, name),
+  );
+  if (Math.abs(lessDueWh) > NOTABLE_WH) return lessDueWh > 0;
+  if (Math.abs(lessWh) > NOTABLE_WH) return lessWh > 0;
   return a.solve.objective < b.solve.objective - MIP_GAP * Math.abs(b.solve.objective);
+}
+
+function shortIn({ sessionPlans }: SitePlan, name: "minimumShortfallWh" | "shortfallWh"): number {
+  return sessionPlans.reduce((sumWh, session) => sumWh + session[name], 0);
 }
 
 function hasStorage({ site, sessions }: Problem): boolean {
@@ -136,11 +188,23 @@ function planWithStorage(
     const safe = greedy(fixed, charging, "LEAST_SLACK");
     const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
     const settled = candidate && settle(problem, charging, candidate, storage, solvers.highs, leftMs);
-    if (settled?.excesses.length === 0) return settled;
+    if (settled?.excesses.length === 0) {
+      const shortWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
+      if (!isDoubtful(settled.plan, shortWh) || leftMs() <= 0) return settled;
+      // Minimums, whole steps and few periods can cost more than storage brings.
+      const other = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
+      return isBetter(other.plan, settled.plan) ? other : settled;
+    }
     faults.push(...(settled?.excesses ?? []));
   }
   const planned = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
   return { ...planned, excesses: [...faults, ...planned.excesses] };
+}
+
+/** Whether a plan with storage is far from its bound, or leaves vehicles short of more than the relaxed one. */
+function isDoubtful(plan: SitePlan, relaxedShortWh: number): boolean {
+  if (plan.solve.gap > DOUBTFUL_GAP || shortIn(plan, "minimumShortfallWh") > NOTABLE_WH) return true;
+  return shortIn(plan, "shortfallWh") > relaxedShortWh * (1 + DOUBTFUL_GAP) + NOTABLE_WH;
 }
 
 /** The problem with the use of its storage known: load, production, and what vehicles have to charge again. */
@@ -181,9 +245,11 @@ function settle(
     );
   };
   const { unit } = pricingOf(problem, charging);
-  const tell = (used: Storage & { peakW: number }, objective: number): Planned => {
+  const tell = (used: Storage, objective: number): Planned => {
     const gap = gapOf(objective, storage.bound);
-    const { plan, excesses, sent } = answer(withStorage(problem, charging, used), charging, {
+    // The bound on the battery's import is no limit of the site.
+    const site = withStorage(problem, charging, { ...used, peakW: Number.POSITIVE_INFINITY });
+    const { plan, excesses, sent } = answer(site, charging, {
       ...candidate,
       status: gap <= MIP_GAP ? "OPTIMAL" : "FEASIBLE",
       report: (powerW) => ({ ...candidate.report(powerW), objective: objective * unit, gap }),
@@ -231,8 +297,7 @@ function handOver(
   leftMs: () => number,
   onSafePlan?: (planned: Planned) => void,
 ): void {
-  const vehicleSlots = charging.stays.reduce((count, { hours }) => count + hours.length, 0);
-  if (vehicleSlots > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
+  if (vehicleSlots(charging) > LONG_SOLVE_SLOTS || leftMs() < SHORT_TIME_MS)
     onSafePlan?.(safePlan(problem, charging, safe, []));
 }
 

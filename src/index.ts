@@ -6,3 +6,31 @@ export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 export * from "./grpc/client.ts";
 export { toProblem } from "./grpc/convert.ts";
 export { toResponse } from "./grpc/response.ts";
+export {
+  type ChargingStation,
+  type CompositePeriod,
+  type CompositeWindow,
+  compositeSchedule,
+  type StationEvse,
+} from "./ocpp/composite.ts";
+export {
+  type ChargerCapabilities,
+  type ChargerFeature,
+  type Finding,
+  PROFILE_RULES,
+  type ProfileContext,
+  type ProfileTransaction,
+  type ReasonCode,
+  validateProfile,
+} from "./ocpp/rules.ts";
+export type {
+  InstalledProfile,
+  ProfileKind,
+  ProfilePurpose,
+  WireOperationMode,
+  WirePeriod,
+  WireProfile,
+  WireProfile2x,
+  WireProfile16,
+  WireSchedule,
+} from "./ocpp/wire.ts";

@@ -27,6 +27,8 @@ export interface Measures {
   /** What flows out in each slot, W. */
   exportPowerW: Float64Array;
   pvPowerW: Float64Array;
+  /** Import, negative where more flows out, in each slot as the vehicles draw, Wh: none above its need or its curve. */
+  netEnergyWh: Float64Array;
   peakImportW: number;
   demandCost: number;
   carbonKg: number;
@@ -64,6 +66,13 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   });
   const baseW = slotBaseLoad(problem);
   const productionW = slotProduction(problem);
+  const starts = problem.slotStartsMs;
+  const netEnergyWh = baseW.map((w, k) => ((w - productionW[k]) * (starts[k + 1] - starts[k])) / HOUR_MS);
+  charging.stays.forEach(({ first }, i) => {
+    drawnWh[i].forEach((wh, n) => {
+      netEnergyWh[first + n] += wh;
+    });
+  });
   const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - productionW[k]);
   const importPowerW = netW.map((w) => Math.max(0, w));
   return {
@@ -73,6 +82,7 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
     importPowerW,
     exportPowerW: netW.map((w) => Math.max(0, -w)),
     pvPowerW: slotPv(problem),
+    netEnergyWh,
     peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
     demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
     carbonKg,

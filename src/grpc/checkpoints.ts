@@ -37,7 +37,8 @@ export function readMinimum(
       "the vehicle leaves before: its departure holds",
     );
   }
-  return { energyWh, byMs: Math.min(byMs, stay.departureMs) };
+  // Nothing by a time asks for nothing.
+  return energyWh === 0 ? undefined : { energyWh, byMs: Math.min(byMs, stay.departureMs) };
 }
 
 /** The chances that the vehicle has left by a time, both rising; those from the departure on say nothing new. */

@@ -21,30 +21,37 @@ const WORTH_A_SWITCH_KWH = 0.01;
 const MOVED = 0.05;
 const DUST_KW = 1e-6;
 
-/** Whether the number of phases of a session can be chosen. */
-export function maySwitch({ site }: Problem, session: Session): boolean {
-  const { maxPhaseSwitches, phases, supply, ocpp } = site.evses[session.evse];
+/** Whether the number of phases of a session can be chosen, once for all of its stay. */
+export function mayChoose({ site }: Problem, session: Session): boolean {
+  const { maxPhaseSwitches, phases, supply } = site.evses[session.evse];
   const isSwitch = maxPhaseSwitches > 0 && supply === "AC" && phases.length === 3 && session.phaseCount === 3;
+  return isSwitch && session.discharge === undefined && session.energyWh > 0;
+}
+
+/** Whether it can be changed during the stay too. */
+function maySwitch(problem: Problem, session: Session): boolean {
+  const { ocpp } = problem.site.evses[session.evse];
   // One change takes two periods and the end.
   const hasRoom = ocpp.maxPeriods >= 3 && !ocpp.rejectsZeroLimit;
-  return (
-    isSwitch && hasRoom && !session.uninterruptible && session.discharge === undefined && session.energyWh > 0
-  );
+  return mayChoose(problem, session) && hasRoom && !session.uninterruptible;
 }
 
 /**
  * On how many phases each vehicle charges when, where its charger can change that: one linear program has
  * the power on one phase and on three beside each other, and along its optimum each stay gets the
- * sequence, with as many changes as allowed, that loses least of it to minimums and maximums. Undefined where
- * it is worth it for none, or there is no time.
+ * sequence, with as many changes as allowed, that loses least of it to minimums and maximums. To a vehicle that
+ * `isShort` on three phases any gain is worth it, to others a notable one. Undefined where it is for none, or there
+ * is no time.
  */
 export function choosePhases(
   problem: Problem,
   charging: Charging,
+  isShort: readonly boolean[],
   solver: Solver,
   leftMs: () => number,
 ): (StayPart[] | undefined)[] | undefined {
   const switching = problem.sessions.flatMap((session, i) => (maySwitch(problem, session) ? [i] : []));
+  if (switching.length === 0) return undefined;
   const simple = problem.sessions.map((session) => ({
     ...session,
     battery: undefined,
@@ -69,9 +76,22 @@ export function choosePhases(
   if (status !== "optimal") return undefined;
   const parts = problem.sessions.map((_, i) => {
     const one = twin.get(i);
-    return one === undefined ? undefined : partsOf(problem, charging, powers, primal, i, one);
+    return one === undefined ? undefined : partsOf(problem, charging, powers, primal, isShort[i], i, one);
   });
   return parts.some((ofStay) => ofStay !== undefined) ? parts : undefined;
+}
+
+/** These vehicles on one phase all the time, where that can be chosen, the others as they are; undefined where none can. */
+export function onOnePhase(
+  problem: Problem,
+  which: readonly boolean[],
+  parts: readonly (StayPart[] | undefined)[],
+): (StayPart[] | undefined)[] | undefined {
+  const isChosen = problem.sessions.map((session, i) => which[i] && mayChoose(problem, session));
+  if (!isChosen.includes(true)) return undefined;
+  return problem.sessions.map(({ arrivalMs, departureMs, energyWh }, i) =>
+    isChosen[i] ? [{ fromMs: arrivalMs, toMs: departureMs, phaseCount: 1, energyWh }] : parts[i],
+  );
 }
 
 /** Each session's need, with what its twin on one phase charges; both share its time. */
@@ -117,6 +137,7 @@ function partsOf(
   charging: Charging,
   powers: Powers,
   primal: Float64Array,
+  isShort: boolean,
   i: number,
   one: number,
 ): StayPart[] | undefined {
@@ -135,7 +156,8 @@ function partsOf(
   );
   const isThree = leastLoss(lost, Math.min(maxPhaseSwitches, ocpp.maxPeriods - 2));
   const gainKwh = isThree.reduce((kwh, three, n) => kwh + lost[1][n] - lost[three][n], 0);
-  if (gainKwh <= Math.max(NOTABLE_KWH, (NOTABLE_SHARE * energyWh) / 1000)) return undefined;
+  const notableKwh = isShort ? WORTH_A_SWITCH_KWH : Math.max(NOTABLE_KWH, (NOTABLE_SHARE * energyWh) / 1000);
+  if (gainKwh <= notableKwh) return undefined;
   const parts: StayPart[] = [];
   isThree.forEach((three, n) => {
     const phaseCount = three === 1 ? 3 : 1;

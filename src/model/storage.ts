@@ -306,15 +306,19 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
   );
   const without = battery !== undefined || isLow ? loaded.solve({ timeLimitMs: leftMs() }) : undefined;
   if (without !== undefined && without.status !== "optimal") return undefined;
+  openGiving(powers, loaded, stored, without, (k) => slots[k].importCost >= 0);
+  // What vehicles give they charge again: the battery's peak is that with them alone.
+  const gives = problem.sessions.some(({ discharge }) => discharge !== undefined);
+  const alone = battery !== undefined && gives ? loaded.solve({ timeLimitMs: leftMs() }) : without;
+  if (alone !== undefined && alone.status !== "optimal") return undefined;
   const importKw = slots.map(({ netW, hours }, k) =>
     charging.present[k].reduce((kw, i) => {
       const n = powers.offsets[i] + k - charging.stays[i].first;
-      const drawnKw = without === undefined ? 0 : powerKw(powers, without.primal, n);
+      const drawnKw = alone === undefined ? 0 : powerKw(powers, alone.primal, n);
       return kw + (drawnKw * powers.hours[n]) / hours;
     }, netW / 1000),
   );
   const peakKw = Math.max(0, (tariff?.demandPeakSoFarW ?? 0) / 1000, ...importKw);
-  openGiving(powers, loaded, stored, without, (k) => slots[k].importCost >= 0);
   if (battery !== undefined) {
     loaded.setBounds(columns.peak, 0, peakKw);
     const isEmpty = battery.storedWh < battery.minStoredWh;

@@ -154,8 +154,19 @@ export function toStayProfile(
     return { profile, powerW: [powerW] };
   }
   const most = maxPeriodsOf(problem.site.evses[problem.sessions[first].evse]);
-  // Only the last one's end is sent.
-  const share = Math.floor((most - 1) / stay.length) + 1;
+  // Only the last one's end is sent, but a part that ends at that level has it as one of its own.
+  const withEnds = joined(problem, stay, plan, Math.floor((most - 1) / stay.length) + 1);
+  if (withEnds.profile.periods.length <= most) return withEnds;
+  return joined(problem, stay, plan, Math.floor(most / stay.length));
+}
+
+/** The profiles of a stay's sessions, each in at most so many periods, one after the other. */
+function joined(
+  problem: Problem,
+  stay: readonly number[],
+  plan: PowerPlan,
+  share: number,
+): { profile: ChargingProfile; powerW: Float64Array[] } {
   const parts = stay.map((i) => toProfile(problem, i, plan[i], share));
   const { profile } = parts[0];
   const periods = parts.flatMap((part, n) => {
