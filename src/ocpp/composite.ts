@@ -306,15 +306,22 @@ function piecesOf(
 
 /** What each of these purposes says; the instants asked for increase. */
 function saidBy(stack: Layer[], atMs: number, purposes: readonly ProfilePurpose[]): Said[] {
-  return purposes.flatMap((purpose) => {
-    for (const layer of stack) {
-      if (layer.purpose !== purpose) continue;
-      while (layer.next < layer.parts.length && layer.parts[layer.next].toMs <= atMs) layer.next++;
-      const part = layer.parts[layer.next];
-      if (part !== undefined && part.fromMs <= atMs) return [part.said];
-    }
-    return [];
-  });
+  const said: Said[] = [];
+  for (const purpose of purposes) {
+    const part = partAt(stack, atMs, purpose);
+    if (part !== undefined) said.push(part.said);
+  }
+  return said;
+}
+
+function partAt(stack: Layer[], atMs: number, purpose: ProfilePurpose): Part | undefined {
+  for (const layer of stack) {
+    if (layer.purpose !== purpose) continue;
+    while (layer.next < layer.parts.length && layer.parts[layer.next].toMs <= atMs) layer.next++;
+    const part = layer.parts[layer.next];
+    if (part !== undefined && part.fromMs <= atMs) return part;
+  }
+  return undefined;
 }
 
 /** What holds at an EVSE by its own profiles, and what caps it there. */
@@ -332,8 +339,28 @@ function maximumOf({ maxCurrentA, maxPowerW }: StationEvse, unit: RateUnit): Sai
   return { unit, period: { startPeriod: 0, limit: unit === "A" ? maxCurrentA : maxPowerW } };
 }
 
+const COMPARED = [
+  "numberPhases",
+  "phaseToUse",
+  "operationMode",
+  "limit",
+  "limit_L2",
+  "limit_L3",
+  "dischargeLimit",
+  "dischargeLimit_L2",
+  "dischargeLimit_L3",
+  "setpoint",
+  "setpoint_L2",
+  "setpoint_L3",
+] as const;
+
 type Quantity = "limit" | "dischargeLimit" | "setpoint";
-const QUANTITIES = ["limit", "dischargeLimit", "setpoint"] as const;
+/** The names of a quantity on L1, or on all phases, L2 and L3. */
+const NAMES = {
+  limit: ["limit", "limit_L2", "limit_L3"],
+  dischargeLimit: ["dischargeLimit", "dischargeLimit_L2", "dischargeLimit_L3"],
+  setpoint: ["setpoint", "setpoint_L2", "setpoint_L3"],
+} as const;
 
 /**
  * What several profiles allow together, in the unit asked for. The first is that of the EVSE: its mode and its
@@ -348,41 +375,42 @@ function combined(
 ): Omit<CompositePeriod, "startPeriod"> {
   const phases = Math.min(...said.map(({ period }) => period.numberPhases ?? 3));
   const isByPhase = phases === 3 && said.some(({ period }) => hasPhases(period));
-  const values = (one: Said, quantity: Quantity) =>
-    valuesOf(one, quantity, unit, phases, isByPhase, voltageV);
-  const over = (ofAll: readonly Said[], quantity: Quantity, pick: (a: number, b: number) => number) =>
-    ofAll
-      .map((one) => values(one, quantity))
-      .reduce(
-        (a, b) => (a === undefined || b === undefined ? (a ?? b) : a.map((value, i) => pick(value, b[i]))),
-        undefined,
-      );
+  const over = (ofAll: readonly Said[], quantity: Quantity, pick: (a: number, b: number) => number) => {
+    let values: number[] | undefined;
+    for (const one of ofAll) {
+      const next = valuesOf(one, quantity, unit, phases, isByPhase, voltageV);
+      values =
+        values === undefined ? next : next === undefined ? values : values.map((a, i) => pick(a, next[i]));
+    }
+    return values;
+  };
 
   const [first] = said;
   const { operationMode, phaseToUse } = first.period;
-  const head = {
-    ...(evse.supply === "DC" ? {} : { numberPhases: phases }),
-    ...(phases === 1 && phaseToUse !== undefined ? { phaseToUse } : {}),
-    ...(operationMode === undefined ? {} : { operationMode }),
-  };
-  if (operationMode === "Idle") return head;
+  const period: Omit<CompositePeriod, "startPeriod"> = {};
+  if (evse.supply !== "DC") period.numberPhases = phases;
+  if (phases === 1 && phaseToUse !== undefined) period.phaseToUse = phaseToUse;
+  if (operationMode !== undefined) period.operationMode = operationMode;
+  if (operationMode === "Idle") return period;
   const capped = over(said, "limit", Math.min);
   const generated = over(generation, "limit", (a, b) => a + b);
-  const limit = capped?.map((value, i) => value + (generated?.[i] ?? 0));
+  const limit = generated === undefined ? capped : capped?.map((value, i) => value + generated[i]);
   const dischargeLimit = over(said, "dischargeLimit", Math.max);
-  const setpoint = over(said.slice(0, 1), "setpoint", Math.min)?.map((value, i) =>
+  const setpoint = over([first], "setpoint", Math.min)?.map((value, i) =>
     Math.max(Math.min(value, limit?.[i] ?? value), dischargeLimit?.[i] ?? Number.NEGATIVE_INFINITY),
   );
-  return {
-    ...head,
-    ...named("limit", limit),
-    ...named("dischargeLimit", dischargeLimit),
-    ...named("setpoint", setpoint),
-  };
+  setValues(period, "limit", limit);
+  setValues(period, "dischargeLimit", dischargeLimit);
+  setValues(period, "setpoint", setpoint);
+  return period;
 }
 
-function hasPhases(period: WirePeriod): boolean {
-  return QUANTITIES.some((name) => period[`${name}_L2`] !== undefined || period[`${name}_L3`] !== undefined);
+function hasPhases(period: Omit<WirePeriod, "startPeriod">): boolean {
+  for (const quantity in NAMES) {
+    const [, onL2, onL3] = NAMES[quantity as Quantity];
+    if (period[onL2] !== undefined || period[onL3] !== undefined) return true;
+  }
+  return false;
 }
 
 /** One value, or one for each phase, in the unit asked for. */
@@ -396,26 +424,32 @@ function valuesOf(
 ): number[] | undefined {
   const value = period[quantity];
   if (value === undefined) return undefined;
-  const onL2 = period[`${quantity}_L2`];
-  const onL3 = period[`${quantity}_L3`];
-  const each = [value, onL2 ?? value, onL3 ?? value];
+  const toUnit = (of: number, count: number) => {
+    if (from === unit) return of;
+    return unit === "W" ? of * voltageV * count : of / (voltageV * count);
+  };
+  const onL2 = period[NAMES[quantity][1]];
+  const onL3 = period[NAMES[quantity][2]];
   const isEach = onL2 !== undefined || onL3 !== undefined;
-  const scale = (count: number) =>
-    from === unit ? 1 : unit === "W" ? voltageV * count : 1 / (voltageV * count);
-  if (isByPhase) return each.map((one) => (isEach || from === "A" ? one : one / 3) * scale(1));
-  if (!isEach)
-    return [from === unit ? value : unit === "W" ? value * voltageV * phases : value / (voltageV * phases)];
+  if (!isByPhase && !isEach) return [toUnit(value, phases)];
+  const each = [value, onL2 ?? value, onL3 ?? value];
+  if (isByPhase) return each.map((one) => toUnit(isEach || from === "A" ? one : one / 3, 1));
   // Fewer phases than there are limits for: the lowest holds on those that are left.
   const nearest = each.reduce((a, b) => (Math.abs(b) < Math.abs(a) ? b : a));
-  return [(from === "W" ? nearest * phases : nearest) * scale(phases)];
+  return [toUnit(from === "W" ? nearest * phases : nearest, phases)];
 }
 
-function named(quantity: Quantity, values: readonly number[] | undefined): Partial<WirePeriod> {
-  if (values === undefined) return {};
-  const [value, onL2, onL3] = values;
-  return onL2 === undefined
-    ? { [quantity]: value }
-    : { [quantity]: value, [`${quantity}_L2`]: onL2, [`${quantity}_L3`]: onL3 };
+function setValues(
+  period: Omit<CompositePeriod, "startPeriod">,
+  quantity: Quantity,
+  values: readonly number[] | undefined,
+): void {
+  if (values === undefined) return;
+  const [name, nameL2, nameL3] = NAMES[quantity];
+  period[name] = values[0];
+  if (values.length === 1) return;
+  period[nameL2] = values[1];
+  period[nameL3] = values[2];
 }
 
 /** What all EVSEs may draw together; a setpoint only where each has one. */
@@ -424,28 +458,23 @@ function sumOf(
   evses: readonly StationEvse[],
   unit: RateUnit,
 ): Said {
-  const isByPhase = periods.some((period) => hasPhases({ startPeriod: 0, ...period }));
+  const isByPhase = periods.some((period) => hasPhases(period));
   const sum = (quantity: Quantity): number[] | undefined => {
     const values = periods.map((period, i) => {
       const value = quantity === "limit" ? mostOf(period, evses[i], unit) : period[quantity];
       if (value === undefined || !isByPhase) return value === undefined ? undefined : [value];
-      const onL2 = period[`${quantity}_L2`];
-      if (onL2 !== undefined) return [value, onL2, period[`${quantity}_L3`] ?? value];
+      const onL2 = period[NAMES[quantity][1]];
+      if (onL2 !== undefined) return [value, onL2, period[NAMES[quantity][2]] ?? value];
       return [value, value, value].map((one) => (unit === "A" ? one : one / 3));
     });
     if (values.some((value) => value === undefined)) return undefined;
     return values.reduce((a, b) => a?.map((value, i) => value + (b?.[i] ?? 0)));
   };
-  return {
-    unit,
-    period: {
-      startPeriod: 0,
-      numberPhases: Math.max(...periods.map(({ numberPhases }) => numberPhases ?? 3)),
-      ...named("limit", sum("limit")),
-      ...named("dischargeLimit", sum("dischargeLimit")),
-      ...named("setpoint", sum("setpoint")),
-    },
-  };
+  const numberPhases = Math.max(...periods.map(({ numberPhases }) => numberPhases ?? 3));
+  const period: CompositePeriod = { startPeriod: 0, numberPhases };
+  for (const quantity of ["limit", "dischargeLimit", "setpoint"] as const)
+    setValues(period, quantity, sum(quantity));
+  return { unit, period };
 }
 
 /** The most that an EVSE may draw in a period without a limit too. */
@@ -461,9 +490,7 @@ function mostOf(
 }
 
 function isSame(a: CompositePeriod, b: Omit<CompositePeriod, "startPeriod">): boolean {
-  const { startPeriod: _, ...rest } = a;
-  const names = Object.keys(rest) as (keyof typeof rest)[];
-  return names.length === Object.keys(b).length && names.every((name) => rest[name] === b[name]);
+  return COMPARED.every((name) => a[name] === b[name]);
 }
 
 const ZONE = /(Z|[+-]\d\d:?\d\d)$/;

@@ -130,15 +130,20 @@ const found = (isWrong: boolean, path: string, problem: string): Found =>
 const ofSchedules = ({ profile }: Placed, find: (schedule: WireSchedule, path: string) => Found): Found =>
   profile.chargingSchedule.flatMap((schedule, i) => find(schedule, `chargingSchedule[${i}]`));
 
+/** `find` names fields from the period on: paths are written only where there is something to say. */
 const ofPeriods = (
   placed: Placed,
   find: (period: WirePeriod, path: string, schedule: WireSchedule) => Found,
 ): Found =>
-  ofSchedules(placed, (schedule, path) =>
-    schedule.chargingSchedulePeriod.flatMap((period, i) =>
-      find(period, `${path}.chargingSchedulePeriod[${i}]`, schedule),
-    ),
-  );
+  ofSchedules(placed, (schedule, path) => {
+    const all: (readonly [string, string])[] = [];
+    for (const [i, period] of schedule.chargingSchedulePeriod.entries()) {
+      const inPeriod = find(period, "", schedule);
+      for (const [field, problem] of inPeriod)
+        all.push([`${path}.chargingSchedulePeriod[${i}]${field}`, problem]);
+    }
+    return all;
+  });
 
 const lacks = ({ can }: Placed, feature: ChargerFeature): boolean =>
   can.features !== undefined && !can.features.includes(feature);
@@ -147,6 +152,11 @@ const purposeOf = ({ profile }: Placed): ProfilePurpose => profile.chargingProfi
 
 const VALUES = ["limit", "dischargeLimit", "setpoint", "setpointReactive"] as const;
 const PHASED = VALUES.flatMap((name) => [`${name}_L2`, `${name}_L3`] as const);
+const LIMITS = ["limit", "limit_L2", "limit_L3"] as const;
+const ALL_VALUES = [...VALUES, ...PHASED];
+const OF_PHASES = VALUES.flatMap((name) =>
+  ([`${name}_L2`, `${name}_L3`] as const).map((phase) => ({ name, phase })),
+);
 const MODE_FREE = ["LocalFrequency", "Idle"];
 
 /** Fields that are there though they should not be, or the other way round. */
@@ -189,8 +199,9 @@ function conflicting(
   });
 }
 
-function hasDecimals(value: number, digits: number): boolean {
-  return Number(value.toFixed(digits)) !== value;
+function hasDecimals(value: number | undefined, digits: number): value is number {
+  // A whole number of tenths over ten is the double next to the decimal that is written.
+  return value !== undefined && Math.round(value * 10 ** digits) / 10 ** digits !== value;
 }
 
 /**
@@ -544,9 +555,12 @@ export const PROFILE_RULES: readonly Rule[] = [
     reasonCode: "InvalidSchedule",
     find: (placed) =>
       ofPeriods(placed, (period, path) =>
-        (["limit", "limit_L2", "limit_L3"] as const).flatMap((name) =>
-          found((period[name] ?? 0) < 0, `${path}.${name}`, `${period[name]} is negative`),
-        ),
+        LIMITS.flatMap((name) => {
+          const value = period[name];
+          return value === undefined || value >= 0
+            ? NOTHING
+            : found(true, `${path}.${name}`, `${value} is negative`);
+        }),
       ),
   },
   {
@@ -561,15 +575,13 @@ export const PROFILE_RULES: readonly Rule[] = [
       const digits = placed.context.version === "2.1" ? 6 : 1;
       return [
         ...ofPeriods(placed, (period, path) =>
-          [...VALUES, ...PHASED].flatMap((name) =>
-            found(
-              hasDecimals(period[name] ?? 0, digits),
-              `${path}.${name}`,
-              `${period[name]} has more than ${digits} digits after the point`,
-            ),
-          ),
+          ALL_VALUES.flatMap((name) => {
+            const value = period[name];
+            if (!hasDecimals(value, digits)) return NOTHING;
+            return found(true, `${path}.${name}`, `${value} has more than ${digits} digits after the point`);
+          }),
         ),
-        ...ofSchedules(placed, ({ minChargingRate = 0 }, path) =>
+        ...ofSchedules(placed, ({ minChargingRate }, path) =>
           found(
             hasDecimals(minChargingRate, digits),
             `${path}.minChargingRate`,
@@ -654,21 +666,16 @@ export const PROFILE_RULES: readonly Rule[] = [
     reasonCode: "PhaseConflict",
     find: (placed) =>
       ofPeriods(placed, (period, path) =>
-        VALUES.flatMap((name) =>
-          ([`${name}_L2`, `${name}_L3`] as const).flatMap((phase) => {
-            if (period[phase] === undefined) return NOTHING;
-            const needs = placed.context.transaction?.needs;
-            return [
-              ...found(purposeOf(placed) !== "TxProfile", `${path}.${phase}`, "is only for a TxProfile"),
-              ...found(period[name] === undefined, `${path}.${phase}`, `needs ${name}, that of L1`),
-              ...found(
-                placed.context.transaction !== undefined && needs?.hasPowerByPhase !== true,
-                `${path}.${phase}`,
-                "needs a vehicle that told its power on L2 and L3",
-              ),
-            ];
-          }),
-        ),
+        OF_PHASES.flatMap(({ name, phase }) => {
+          if (period[phase] === undefined) return NOTHING;
+          const { transaction } = placed.context;
+          const isTold = transaction === undefined || transaction?.needs?.hasPowerByPhase === true;
+          return [
+            ...found(purposeOf(placed) !== "TxProfile", `${path}.${phase}`, "is only for a TxProfile"),
+            ...found(period[name] === undefined, `${path}.${phase}`, `needs ${name}, that of L1`),
+            ...found(!isTold, `${path}.${phase}`, "needs a vehicle that told its power on L2 and L3"),
+          ];
+        }),
       ),
   },
   {
@@ -758,7 +765,7 @@ export const PROFILE_RULES: readonly Rule[] = [
     find: (placed) =>
       ofPeriods(placed, (period, path) =>
         modeOf(period) === "Idle"
-          ? present(period, [...VALUES, ...PHASED], path, "has no place in Idle")
+          ? present(period, ALL_VALUES, path, "has no place in Idle")
           : present(period, ["evseSleep", "preconditioningRequest"], path, "is only for Idle"),
       ),
   },

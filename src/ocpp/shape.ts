@@ -7,7 +7,17 @@ export interface Misfit {
   problem: string;
 }
 
-type Form = "int" | "number" | "boolean" | "text" | "time" | "object" | readonly string[] | Fields | ListOf;
+type Form =
+  | "int"
+  | "number"
+  | "boolean"
+  | "text"
+  | "text36"
+  | "time"
+  | "object"
+  | readonly string[]
+  | Fields
+  | ListOf;
 /** A field whose name ends with an exclamation mark is required. */
 type Fields = { readonly [name: string]: Form };
 class ListOf {
@@ -68,7 +78,7 @@ const SCHEDULE_201: Fields = {
 const PROFILE_201: Fields = {
   ...HEAD,
   "id!": "int",
-  transactionId: "text",
+  transactionId: "text36",
   "chargingProfilePurpose!": PURPOSES_2X,
   "chargingProfileKind!": ["Absolute", "Recurring", "Relative"],
   "chargingSchedule!": new ListOf(SCHEDULE_201, 1, 3),
@@ -140,8 +150,8 @@ const REQUESTS: Record<OcppVersion, Fields> = {
 
 /**
  * Where a value is not a charging profile of a version by its form: fields that are missing, not known, or not of
- * their type. Of tariffs, prices and customData only that they are objects is looked at; lengths of texts and
- * values that only the standard's text bounds are not.
+ * their type. Of tariffs, prices and customData only that they are objects is looked at, of texts only the
+ * transaction's length.
  */
 export function misfitsOfProfile(value: unknown, version: OcppVersion): Misfit[] {
   return misfits(value, PROFILES[version], "");
@@ -174,6 +184,10 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
       return typeof value === "boolean" ? [] : wrong("is neither true nor false");
     case "text":
       return typeof value === "string" ? [] : wrong("is not a text");
+    case "text36":
+      return typeof value === "string" && value.length <= 36
+        ? []
+        : wrong("is not a text of up to 36 characters");
     case "time":
       return isTime(value) ? [] : wrong("is not a time as in 2026-11-23T08:00:00Z");
   }

@@ -63,7 +63,10 @@ describe("expand", () => {
     // 30 A x 207.8 V.
     expect(expand(JSON.stringify(payload), between, 120)[0].powerW).toBeCloseTo(6235.38, 2);
     schedule.chargingRateUnit = "W";
-    expect(expand(JSON.stringify(payload), between, 120)[0].powerW).toBe(30);
+    const inW = { ...between, ocpp: { ...between.ocpp, rateUnit: "W" as const } };
+    expect(expand(JSON.stringify(payload), inW, 120)[0].powerW).toBe(30);
+    expect(() => expand(JSON.stringify(payload), between, 120)).toThrow("chargingRateUnit W");
+    schedule.chargingRateUnit = "A";
     schedule.chargingSchedulePeriod[0].numberPhases = 2;
     expect(() => expand(JSON.stringify(payload), between, 120)).toThrow("numberPhases is not 1");
     Object.assign(schedule.chargingSchedulePeriod[0], { numberPhases: undefined });
@@ -94,7 +97,7 @@ describe("expand", () => {
     };
     expect(read({ phaseToUse: 1 })[0].powerW).toBe(2300);
     expect(() => read({ phaseToUse: 2 })).toThrow("phaseToUse is not 1");
-    expect(() => read({ phaseToUse: 1, numberPhases: 3 })).toThrow("more than one phase");
+    expect(() => read({ phaseToUse: 1, numberPhases: 3 })).toThrow("phaseToUse needs numberPhases 1");
   });
 
   it("takes W as the sum", () => {
@@ -103,7 +106,7 @@ describe("expand", () => {
     payload.chargingProfile.chargingSchedule[0].chargingSchedulePeriod = [
       { startPeriod: 0, limit: 7000.5, numberPhases: 1 },
     ];
-    expect(expand(JSON.stringify(payload), in201, 230)).toEqual([
+    expect(expand(JSON.stringify(payload), evse({}, { version: "2.0.1", rateUnit: "W" }), 230)).toEqual([
       { atMs: START, powerW: 7000.5, numberPhases: 1 },
     ]);
   });
@@ -133,7 +136,7 @@ describe("expand refuses", () => {
 
   it.each([
     ["another connector", ["connectorId"], 2, "connectorId"],
-    ["the names of 2.x", ["chargingProfile"], {}, "payload.chargingProfile"],
+    ["the names of 2.x", ["chargingProfile"], {}, "chargingProfile is not known"],
     ["no profile", profile, undefined, "csChargingProfiles"],
     ["no id", [...profile, "chargingProfileId"], undefined, "chargingProfileId"],
     ["an id of 0", [...profile, "chargingProfileId"], 0, "chargingProfileId"],
@@ -155,7 +158,12 @@ describe("expand refuses", () => {
       "TxDefaultProfile",
       "transactionId",
     ],
-    ["validity", [...profile, "validTo"], "2026-11-23T09:00:00Z", "validTo"],
+    [
+      "a validity that ends, after which nothing limits the vehicle",
+      [...profile, "validTo"],
+      "2026-11-23T09:00:00Z",
+      "has no limit 3600 s",
+    ],
     ["a list of schedules", schedule, [], "chargingSchedule"],
     ["no start", [...schedule, "startSchedule"], undefined, "startSchedule"],
     ["fractions of a second", [...schedule, "startSchedule"], "2026-11-23T08:00:00.000Z", "startSchedule"],
@@ -164,7 +172,7 @@ describe("expand refuses", () => {
     ["another zone", [...schedule, "startSchedule"], "2026-11-23T08:00:00+01:00", "startSchedule"],
     ["an epoch", [...schedule, "startSchedule"], START, "startSchedule"],
     ["another unit", [...schedule, "chargingRateUnit"], "kW", "chargingRateUnit"],
-    ["a duration", [...schedule, "duration"], 3600, "duration"],
+    ["a duration, after which nothing does", [...schedule, "duration"], 3600, "has no limit 3600 s"],
     ["no periods", [...schedule, "chargingSchedulePeriod"], undefined, "chargingSchedulePeriod"],
     ["an empty list of periods", [...schedule, "chargingSchedulePeriod"], [], "chargingSchedulePeriod"],
     ["a late first period", [...period(0), "startPeriod"], 1, "[0].startPeriod"],
@@ -188,7 +196,7 @@ describe("expand refuses", () => {
 
   it.each([
     ["another EVSE", ["evseId"], 2, "evseId"],
-    ["the names of 1.6", ["connectorId"], 1, "payload.connectorId"],
+    ["the names of 1.6", ["connectorId"], 1, "connectorId is not known"],
     ["a schedule that is no list", ["chargingProfile", "chargingSchedule"], {}, "chargingSchedule"],
     ["no schedule", ["chargingProfile", "chargingSchedule"], [], "chargingSchedule"],
     ["two schedules", ["chargingProfile", "chargingSchedule", 1], {}, "chargingSchedule"],
@@ -206,7 +214,7 @@ describe("expand refuses", () => {
   });
 
   it("a number of phases on DC", () => {
-    const dc = evse({ supply: "DC" }, { version: "2.0.1" });
+    const dc = evse({ supply: "DC" }, { version: "2.0.1", rateUnit: "A" });
     expect(() => expand(JSON.stringify(payload2x()), dc, 230)).toThrow("[0].numberPhases");
   });
 

@@ -3,10 +3,11 @@ import { describe, expect, it, vi } from "vitest";
 import type { ChargingProfile, PowerStep } from "../../src/domain/plan.ts";
 import type { Problem } from "../../src/domain/problem.ts";
 import { changeOf } from "../../src/ocpp/change.ts";
+import { compositeSchedule } from "../../src/ocpp/composite.ts";
 import { expand } from "../../src/ocpp/expand.ts";
 import { toPayload } from "../../src/ocpp/payload.ts";
 import { toProfile } from "../../src/ocpp/profile.ts";
-import { anyPlan, type Plan, plannedAt, uncompressed } from "./plans.ts";
+import { anyPlan, type Plan, planIn, plannedAt, uncompressed } from "./plans.ts";
 import { validatorFor } from "./schema.ts";
 
 // Thousands of random cases take a while on a busy machine.
@@ -132,6 +133,53 @@ describe("what a charger reads from a payload", () => {
         }
       }),
       RUNS,
+    );
+  });
+});
+
+describe.each(["1.6", "2.0.1", "2.1"] as const)("plan, payload and composite schedule in %s", (version) => {
+  it.each(["A", "W"] as const)("are the same within a step of %s", (rateUnit) => {
+    fc.assert(
+      fc.property(planIn([version], [rateUnit]), (plan) => {
+        const { payloadJson } = send(uncompressed(plan), plan.powerW);
+        const request = JSON.parse(payloadJson);
+        const [one] = plan.problem.site.evses;
+        const { fromMs, toMs } = staySeconds(plan);
+        if (fromMs >= toMs) return;
+        const periods = compositeSchedule(
+          {
+            version,
+            voltageV: plan.problem.site.nominalVoltageV,
+            installed: [
+              { evseId: one.evseId, profile: request.csChargingProfiles ?? request.chargingProfile },
+            ],
+            evses: [
+              {
+                evseId: one.evseId,
+                supply: one.supply === "DC" ? "DC" : "AC",
+                maxCurrentA: one.maxCurrentA,
+                maxPowerW: one.maxPowerW,
+                transaction: { transactionId: plan.problem.sessions[0].transactionId, startMs: fromMs },
+              },
+            ],
+          },
+          { evseId: one.evseId, startMs: fromMs, endMs: toMs, unit: "W" },
+        );
+        const stepW = plan.stepTenths * plan.tenthPowerW;
+        const leastW = (plan.minTenths ?? Number.POSITIVE_INFINITY) * plan.tenthPowerW;
+        const safeW = plan.safeTenths * plan.tenthPowerW;
+        for (const slotMs of plan.problem.slotStartsMs) {
+          const atMs = Math.max(slotMs, fromMs);
+          if (atMs >= toMs) continue;
+          const limitW = periods.findLast(({ startPeriod }) => fromMs + startPeriod * 1000 <= atMs)?.limit;
+          const plannedW = plannedAt(plan, atMs);
+          if (plannedW >= leastW) {
+            expect(limitW).toBeLessThanOrEqual(plannedW * (1 + 2e-9));
+            expect(limitW).toBeGreaterThan(plannedW - stepW * (1 + 1e-9));
+          } else if (plannedW < leastW * (1 - 1e-8)) expect(limitW).toBeCloseTo(safeW, 6);
+        }
+      }),
+      { numRuns: 5000 },
     );
   });
 });
