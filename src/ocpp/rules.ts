@@ -199,9 +199,21 @@ function conflicting(
   });
 }
 
-function hasDecimals(value: number | undefined, digits: number): value is number {
+function hasDecimals(value: unknown, digits: 1 | 6): boolean {
+  if (typeof value !== "number") return false;
+  const scale = digits === 1 ? 10 : 1e6;
   // A whole number of tenths over ten is the double next to the decimal that is written.
-  return value !== undefined && Math.round(value * 10 ** digits) / 10 ** digits !== value;
+  return Math.round(value * scale) / scale !== value;
+}
+
+function decimalsIn(period: WirePeriod, digits: 1 | 6, path: string): Found {
+  return Object.entries(period).flatMap(([name, value]) =>
+    found(
+      hasDecimals(value, digits),
+      `${path}.${name}`,
+      `${value} has more than ${digits} digits after the point`,
+    ),
+  );
 }
 
 /**
@@ -574,13 +586,12 @@ export const PROFILE_RULES: readonly Rule[] = [
     find: (placed) => {
       const digits = placed.context.version === "2.1" ? 6 : 1;
       return [
-        ...ofPeriods(placed, (period, path) =>
-          ALL_VALUES.flatMap((name) => {
-            const value = period[name];
-            if (!hasDecimals(value, digits)) return NOTHING;
-            return found(true, `${path}.${name}`, `${value} has more than ${digits} digits after the point`);
-          }),
-        ),
+        ...ofPeriods(placed, (period, path) => {
+          for (const value of Object.values(period)) {
+            if (hasDecimals(value, digits)) return decimalsIn(period, digits, path);
+          }
+          return NOTHING;
+        }),
         ...ofSchedules(placed, ({ minChargingRate }, path) =>
           found(
             hasDecimals(minChargingRate, digits),
@@ -666,8 +677,7 @@ export const PROFILE_RULES: readonly Rule[] = [
     reasonCode: "PhaseConflict",
     find: (placed) =>
       ofPeriods(placed, (period, path) =>
-        OF_PHASES.flatMap(({ name, phase }) => {
-          if (period[phase] === undefined) return NOTHING;
+        phasedIn(period).flatMap(({ name, phase }) => {
           const { transaction } = placed.context;
           const isTold = transaction === undefined || transaction?.needs?.hasPowerByPhase === true;
           return [
@@ -1006,6 +1016,14 @@ const MODES_OF: Partial<Record<ProfilePurpose, readonly WireOperationMode[]>> = 
   LocalGeneration: ["ChargingOnly", "ExternalLimits"],
 };
 
+function phasedIn(period: WirePeriod): readonly (typeof OF_PHASES)[number][] {
+  for (const field in period) {
+    if (field.endsWith("_L2") || field.endsWith("_L3"))
+      return OF_PHASES.filter(({ phase }) => period[phase] !== undefined);
+  }
+  return [];
+}
+
 function evseIdWord(evseId: number): string {
   return evseId === 0 ? "at one EVSE" : "at the whole station";
 }
@@ -1017,6 +1035,10 @@ function tooMany(placed: Placed, most: number | undefined, who: string): Found {
   );
 }
 
+const rulesOf = (version: OcppVersion) =>
+  PROFILE_RULES.filter(({ requirement }) => requirement[version] !== undefined);
+const RULES_OF = { "1.6": rulesOf("1.6"), "2.0.1": rulesOf("2.0.1"), "2.1": rulesOf("2.1") };
+
 /**
  * What a standard-abiding charging station would have against a profile, of csChargingProfiles in 1.6 and
  * chargingProfile in 2.x; empty where it is fine. First its form, and where that is right every rule.
@@ -1025,19 +1047,21 @@ export function validateProfile(profile: unknown, context: ProfileContext): Find
   const misfits = misfitsOfProfile(profile, context.version);
   if (misfits.length > 0) return misfits.map(asFinding);
   const placed = { profile: inNamesOf2x(profile as WireProfile), context, can: context.capabilities ?? {} };
-  return PROFILE_RULES.flatMap(({ name, requirement, reasonCode, find }) => {
-    const ofVersion = requirement[context.version];
-    if (ofVersion === undefined) return [];
-    return find(placed).map(
-      ([path, problem]): Finding => ({
+  const findings: Finding[] = [];
+  for (const { name, requirement, reasonCode, find } of RULES_OF[context.version]) {
+    for (const [field, problem] of find(placed)) {
+      const path =
+        context.version === "1.6" ? field.replace("chargingSchedule[0]", "chargingSchedule") : field;
+      findings.push({
         rule: name,
-        path: context.version === "1.6" ? path.replace("chargingSchedule[0]", "chargingSchedule") : path,
+        path,
         problem,
         reasonCode,
-        requirement: ofVersion,
-      }),
-    );
-  });
+        requirement: requirement[context.version] ?? "",
+      });
+    }
+  }
+  return findings;
 }
 
 function asFinding({ path, problem }: Misfit): Finding {
