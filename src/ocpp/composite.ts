@@ -107,14 +107,13 @@ export function compositeSchedule(station: ChargingStation, window: CompositeWin
 
   const ofStation = stackOf(station, window, undefined);
   const ofEvses = evses.map((evse) => stackOf(station, window, evse));
-  const boundaries = [ofStation, ...ofEvses].flatMap((stack) => stack.flatMap(({ parts }) => parts));
-  const instants = new Set([startMs, ...boundaries.flatMap(({ fromMs, toMs }) => [fromMs, toMs])]);
-  instants.delete(endMs);
-
   const periods: CompositePeriod[] = [];
-  for (const atMs of [...instants].sort((a, b) => a - b)) {
+  let lastMs = Number.NaN;
+  for (const atMs of instantsOf([ofStation, ...ofEvses], startMs, endMs)) {
+    if (atMs === lastMs) continue;
+    lastMs = atMs;
     const limits = saidBy(ofStation, atMs, STATION_LIMITS);
-    const generation = saidBy(ofStation, atMs, ["LocalGeneration"]);
+    const generation = saidBy(ofStation, atMs, GENERATION);
     const own = evses.map((evse, i) => ownOf(evse, ofEvses[i], atMs));
     // An EVSE's maximum is what it gives without any profile, and no limit to what one says.
     const orMaximum = (i: number) => (own[i].length > 0 ? own[i] : [maximumOf(evses[i], unit)]);
@@ -122,13 +121,28 @@ export function compositeSchedule(station: ChargingStation, window: CompositeWin
     const ofAll = evseId === 0 ? [sumOf(sum(), evses, unit)] : limits.length > 0 ? own[0] : orMaximum(0);
     const period = combined([...ofAll, ...limits], generation, unit, evses[0], station.voltageV);
     if (evses.every(({ supply }) => supply === "DC")) delete period.numberPhases;
-    const startPeriod = (atMs - startMs) / 1000;
+    period.startPeriod = (atMs - startMs) / 1000;
     const previous = periods[periods.length - 1];
-    if (previous === undefined || !isSame(previous, period)) periods.push({ startPeriod, ...period });
+    if (previous === undefined || !isSame(previous, period)) periods.push(period);
   }
   return periods;
 }
 
+/** Where something may change, in order, some more than once. */
+function instantsOf(stacks: readonly Layer[][], startMs: number, endMs: number): Float64Array {
+  const instants = [startMs];
+  for (const stack of stacks) {
+    for (const { parts } of stack) {
+      for (const { fromMs, toMs } of parts) {
+        instants.push(fromMs);
+        if (toMs < endMs) instants.push(toMs);
+      }
+    }
+  }
+  return Float64Array.from(instants).sort();
+}
+
+const GENERATION = ["LocalGeneration"] as const;
 const STATION_LIMITS = ["ChargingStationMaxProfile", "ChargingStationExternalConstraints"] as const;
 
 /** One period of a profile where it is in force. */
@@ -324,12 +338,16 @@ function partAt(stack: Layer[], atMs: number, purpose: ProfilePurpose): Part | u
   return undefined;
 }
 
+const OWN = ["TxProfile", "TxDefaultProfile"] as const;
+const WITH_PRIORITY = ["PriorityCharging", ...OWN] as const;
+const EXTERNAL = ["ChargingStationExternalConstraints"] as const;
+
 /** What holds at an EVSE by its own profiles, and what caps it there. */
 function ownOf({ transaction }: StationEvse, stack: Layer[], atMs: number): Said[] {
-  const purposes = ["TxProfile", "TxDefaultProfile"] as const;
-  const own = saidBy(stack, atMs, transaction?.hasPriority ? ["PriorityCharging", ...purposes] : purposes);
-  const said = [...own.slice(0, 1), ...saidBy(stack, atMs, ["ChargingStationExternalConstraints"])];
-  const { unit, period, limitAtSoC } = own[0] ?? {};
+  const purposes = transaction?.hasPriority ? WITH_PRIORITY : OWN;
+  const said = saidBy(stack, atMs, purposes).slice(0, 1);
+  const { unit, period, limitAtSoC } = said[0] ?? {};
+  said.push(...saidBy(stack, atMs, EXTERNAL));
   if (limitAtSoC === undefined || (transaction?.stateOfCharge ?? 0) < limitAtSoC.soc) return said;
   const atSoC = { startPeriod: 0, limit: limitAtSoC.limit, numberPhases: period.numberPhases ?? 3 };
   return [...said, { unit, period: atSoC }];
@@ -372,40 +390,40 @@ function combined(
   unit: RateUnit,
   evse: StationEvse,
   voltageV: number,
-): Omit<CompositePeriod, "startPeriod"> {
-  const phases = Math.min(...said.map(({ period }) => period.numberPhases ?? 3));
+): CompositePeriod {
+  let phases = 3;
+  for (const { period } of said) phases = Math.min(phases, period.numberPhases ?? 3);
   const isByPhase = phases === 3 && said.some(({ period }) => hasPhases(period));
-  const over = (ofAll: readonly Said[], quantity: Quantity, pick: (a: number, b: number) => number) => {
-    let values: number[] | undefined;
-    for (const one of ofAll) {
-      const next = valuesOf(one, quantity, unit, phases, isByPhase, voltageV);
-      values =
-        values === undefined ? next : next === undefined ? values : values.map((a, i) => pick(a, next[i]));
-    }
-    return values;
-  };
+  const scale: Scale = { unit, phases, isByPhase, voltageV };
 
   const [first] = said;
   const { operationMode, phaseToUse } = first.period;
-  const period: Omit<CompositePeriod, "startPeriod"> = {};
+  const period: CompositePeriod = { startPeriod: 0 };
   if (evse.supply !== "DC") period.numberPhases = phases;
   if (phases === 1 && phaseToUse !== undefined) period.phaseToUse = phaseToUse;
   if (operationMode !== undefined) period.operationMode = operationMode;
   if (operationMode === "Idle") return period;
-  const capped = over(said, "limit", Math.min);
-  const generated = over(generation, "limit", (a, b) => a + b);
-  const limit = generated === undefined ? capped : capped?.map((value, i) => value + generated[i]);
-  const dischargeLimit = over(said, "dischargeLimit", Math.max);
-  const setpoint = over([first], "setpoint", Math.min)?.map((value, i) =>
-    Math.max(Math.min(value, limit?.[i] ?? value), dischargeLimit?.[i] ?? Number.NEGATIVE_INFINITY),
-  );
-  setValues(period, "limit", limit);
-  setValues(period, "dischargeLimit", dischargeLimit);
-  setValues(period, "setpoint", setpoint);
+  for (let line = 0; line < (isByPhase ? 3 : 1); line++) {
+    let limit = Number.POSITIVE_INFINITY;
+    let dischargeLimit = Number.NEGATIVE_INFINITY;
+    for (const one of said) {
+      limit = Math.min(limit, quantityOf(one, "limit", line, scale) ?? limit);
+      dischargeLimit = Math.max(
+        dischargeLimit,
+        quantityOf(one, "dischargeLimit", line, scale) ?? dischargeLimit,
+      );
+    }
+    for (const one of generation) limit += quantityOf(one, "limit", line, scale) ?? 0;
+    const setpoint = quantityOf(first, "setpoint", line, scale);
+    if (said.some((one) => one.period.limit !== undefined)) period[NAMES.limit[line]] = limit;
+    if (dischargeLimit > Number.NEGATIVE_INFINITY) period[NAMES.dischargeLimit[line]] = dischargeLimit;
+    if (setpoint !== undefined)
+      period[NAMES.setpoint[line]] = Math.max(Math.min(setpoint, limit), dischargeLimit);
+  }
   return period;
 }
 
-function hasPhases(period: Omit<WirePeriod, "startPeriod">): boolean {
+function hasPhases(period: WirePeriod): boolean {
   for (const quantity in NAMES) {
     const [, onL2, onL3] = NAMES[quantity as Quantity];
     if (period[onL2] !== undefined || period[onL3] !== undefined) return true;
@@ -413,37 +431,43 @@ function hasPhases(period: Omit<WirePeriod, "startPeriod">): boolean {
   return false;
 }
 
-/** One value, or one for each phase, in the unit asked for. */
-function valuesOf(
+/** What values are brought to: a unit, on so many phases, each for itself or all together. */
+interface Scale {
+  unit: RateUnit;
+  phases: number;
+  isByPhase: boolean;
+  voltageV: number;
+}
+
+/** A quantity on a line, or on all of them, in the unit asked for. */
+function quantityOf(
   { unit: from, period }: Said,
   quantity: Quantity,
-  unit: RateUnit,
-  phases: number,
-  isByPhase: boolean,
-  voltageV: number,
-): number[] | undefined {
+  line: number,
+  { unit, phases, isByPhase, voltageV }: Scale,
+): number | undefined {
   const value = period[quantity];
   if (value === undefined) return undefined;
-  const toUnit = (of: number, count: number) => {
-    if (from === unit) return of;
-    return unit === "W" ? of * voltageV * count : of / (voltageV * count);
-  };
   const onL2 = period[NAMES[quantity][1]];
   const onL3 = period[NAMES[quantity][2]];
   const isEach = onL2 !== undefined || onL3 !== undefined;
-  if (!isByPhase && !isEach) return [toUnit(value, phases)];
-  const each = [value, onL2 ?? value, onL3 ?? value];
-  if (isByPhase) return each.map((one) => toUnit(isEach || from === "A" ? one : one / 3, 1));
-  // Fewer phases than there are limits for: the lowest holds on those that are left.
-  const nearest = each.reduce((a, b) => (Math.abs(b) < Math.abs(a) ? b : a));
-  return [toUnit(from === "W" ? nearest * phases : nearest, phases)];
+  const count = isByPhase ? 1 : phases;
+  let own = value;
+  if (isByPhase && isEach) own = [value, onL2 ?? value, onL3 ?? value][line];
+  else if (isByPhase && from === "W") own = value / 3;
+  else if (isEach) {
+    // Fewer phases than there are limits for: the lowest holds on those that are left.
+    const lowest = [onL2 ?? value, onL3 ?? value].reduce(
+      (a, b) => (Math.abs(b) < Math.abs(a) ? b : a),
+      value,
+    );
+    own = from === "W" ? lowest * phases : lowest;
+  }
+  if (from === unit) return own;
+  return unit === "W" ? own * voltageV * count : own / (voltageV * count);
 }
 
-function setValues(
-  period: Omit<CompositePeriod, "startPeriod">,
-  quantity: Quantity,
-  values: readonly number[] | undefined,
-): void {
+function setValues(period: CompositePeriod, quantity: Quantity, values: readonly number[] | undefined): void {
   if (values === undefined) return;
   const [name, nameL2, nameL3] = NAMES[quantity];
   period[name] = values[0];
@@ -453,11 +477,7 @@ function setValues(
 }
 
 /** What all EVSEs may draw together; a setpoint only where each has one. */
-function sumOf(
-  periods: readonly Omit<CompositePeriod, "startPeriod">[],
-  evses: readonly StationEvse[],
-  unit: RateUnit,
-): Said {
+function sumOf(periods: readonly CompositePeriod[], evses: readonly StationEvse[], unit: RateUnit): Said {
   const isByPhase = periods.some((period) => hasPhases(period));
   const sum = (quantity: Quantity): number[] | undefined => {
     const values = periods.map((period, i) => {
@@ -479,7 +499,7 @@ function sumOf(
 
 /** The most that an EVSE may draw in a period without a limit too. */
 function mostOf(
-  { limit, setpoint, operationMode }: Omit<CompositePeriod, "startPeriod">,
+  { limit, setpoint, operationMode }: CompositePeriod,
   { maxCurrentA, maxPowerW }: StationEvse,
   unit: RateUnit,
 ): number {
@@ -489,7 +509,7 @@ function mostOf(
   return unit === "A" ? maxCurrentA : maxPowerW;
 }
 
-function isSame(a: CompositePeriod, b: Omit<CompositePeriod, "startPeriod">): boolean {
+function isSame(a: CompositePeriod, b: CompositePeriod): boolean {
   return COMPARED.every((name) => a[name] === b[name]);
 }
 

@@ -124,11 +124,18 @@ const in2x = (requirement: string) => ({ "2.0.1": requirement, "2.1": requiremen
 const in21 = (requirement: string) => ({ "2.1": requirement });
 
 const NOTHING: Found = [];
+const SCHEDULES = ["chargingSchedule[0]", "chargingSchedule[1]", "chargingSchedule[2]"];
 const found = (isWrong: boolean, path: string, problem: string): Found =>
   isWrong ? [[path, problem]] : NOTHING;
 
-const ofSchedules = ({ profile }: Placed, find: (schedule: WireSchedule, path: string) => Found): Found =>
-  profile.chargingSchedule.flatMap((schedule, i) => find(schedule, `chargingSchedule[${i}]`));
+const ofSchedules = ({ profile }: Placed, find: (schedule: WireSchedule, path: string) => Found): Found => {
+  let all = NOTHING;
+  for (let i = 0; i < profile.chargingSchedule.length; i++) {
+    const inSchedule = find(profile.chargingSchedule[i], SCHEDULES[i]);
+    if (inSchedule.length > 0) all = [...all, ...inSchedule];
+  }
+  return all;
+};
 
 /** `find` names fields from the period on: paths are written only where there is something to say. */
 const ofPeriods = (
@@ -136,13 +143,16 @@ const ofPeriods = (
   find: (period: WirePeriod, path: string, schedule: WireSchedule) => Found,
 ): Found =>
   ofSchedules(placed, (schedule, path) => {
-    const all: (readonly [string, string])[] = [];
-    for (const [i, period] of schedule.chargingSchedulePeriod.entries()) {
-      const inPeriod = find(period, "", schedule);
+    let all: (readonly [string, string])[] | undefined;
+    const { chargingSchedulePeriod: periods } = schedule;
+    for (let i = 0; i < periods.length; i++) {
+      const inPeriod = find(periods[i], "", schedule);
+      if (inPeriod.length === 0) continue;
+      all ??= [];
       for (const [field, problem] of inPeriod)
         all.push([`${path}.chargingSchedulePeriod[${i}]${field}`, problem]);
     }
-    return all;
+    return all ?? NOTHING;
   });
 
 const lacks = ({ can }: Placed, feature: ChargerFeature): boolean =>
@@ -508,11 +518,13 @@ export const PROFILE_RULES: readonly Rule[] = [
     find: (placed) =>
       ofSchedules(placed, ({ chargingSchedulePeriod: periods }, path) =>
         periods.flatMap(({ startPeriod }, i) =>
-          found(
-            i > 0 && startPeriod <= periods[i - 1].startPeriod,
-            `${path}.chargingSchedulePeriod[${i}].startPeriod`,
-            `${startPeriod} is not after the one before it`,
-          ),
+          i === 0 || startPeriod > periods[i - 1].startPeriod
+            ? NOTHING
+            : found(
+                true,
+                `${path}.chargingSchedulePeriod[${i}].startPeriod`,
+                `${startPeriod} is not after the one before it`,
+              ),
         ),
       ),
   },
@@ -566,14 +578,13 @@ export const PROFILE_RULES: readonly Rule[] = [
     requirement: all("7.14", "ChargingSchedulePeriodType.limit"),
     reasonCode: "InvalidSchedule",
     find: (placed) =>
-      ofPeriods(placed, (period, path) =>
-        LIMITS.flatMap((name) => {
-          const value = period[name];
-          return value === undefined || value >= 0
-            ? NOTHING
-            : found(true, `${path}.${name}`, `${value} is negative`);
-        }),
-      ),
+      ofPeriods(placed, (period, path) => {
+        const { limit = 0, limit_L2 = 0, limit_L3 = 0 } = period;
+        if (limit >= 0 && limit_L2 >= 0 && limit_L3 >= 0) return NOTHING;
+        return LIMITS.flatMap((name) =>
+          found((period[name] ?? 0) < 0, `${path}.${name}`, `${period[name]} is negative`),
+        );
+      }),
   },
   {
     name: "numbers have no more decimals than chargers read",
@@ -608,11 +619,9 @@ export const PROFILE_RULES: readonly Rule[] = [
     reasonCode: "InvalidSchedule",
     find: (placed) =>
       ofPeriods(placed, ({ numberPhases }, path) =>
-        found(
-          numberPhases !== undefined && ![1, 2, 3].includes(numberPhases),
-          `${path}.numberPhases`,
-          `${numberPhases} is not 1, 2 or 3`,
-        ),
+        numberPhases === undefined || [1, 2, 3].includes(numberPhases)
+          ? NOTHING
+          : found(true, `${path}.numberPhases`, `${numberPhases} is not 1, 2 or 3`),
       ),
   },
   {
@@ -620,16 +629,16 @@ export const PROFILE_RULES: readonly Rule[] = [
     requirement: in2x("K01.FR.43"),
     reasonCode: "InvalidSchedule",
     find: (placed) =>
-      ofPeriods(placed, ({ numberPhases = 3 }, path) =>
-        found(
-          placed.can.supply !== "DC" &&
-            placed.can.phaseCounts !== undefined &&
-            // Fewer than asked for are within the limit (K01.FR.45).
-            !placed.can.phaseCounts.some((count) => count <= numberPhases),
-          `${path}.numberPhases`,
-          `the station can't hold a vehicle to ${numberPhases}, only to ${placed.can.phaseCounts?.join(", ")}`,
-        ),
-      ),
+      placed.can.supply === "DC" || placed.can.phaseCounts === undefined
+        ? NOTHING
+        : ofPeriods(placed, ({ numberPhases = 3 }, path) =>
+            found(
+              // Fewer than asked for are within the limit (K01.FR.45).
+              !placed.can.phaseCounts?.some((count) => count <= numberPhases),
+              `${path}.numberPhases`,
+              `the station can't hold a vehicle to ${numberPhases}, only to ${placed.can.phaseCounts?.join(", ")}`,
+            ),
+          ),
   },
   {
     name: "DC has no phases",

@@ -154,12 +154,46 @@ const REQUESTS: Record<OcppVersion, Fields> = {
  * transaction's length.
  */
 export function misfitsOfProfile(value: unknown, version: OcppVersion): Misfit[] {
-  return misfits(value, PROFILES[version], "");
+  return hasForm(value, PROFILES[version]) ? [] : misfits(value, PROFILES[version], "");
 }
 
 /** The same for a SetChargingProfile request. */
 export function misfitsOfRequest(value: unknown, version: OcppVersion): Misfit[] {
-  return misfits(value, REQUESTS[version], "");
+  return hasForm(value, REQUESTS[version]) ? [] : misfits(value, REQUESTS[version], "");
+}
+
+/** Whether all is right, which it nearly always is: without writing down where. */
+function hasForm(value: unknown, form: Form): boolean {
+  if (form === "int") return isInteger(value);
+  if (form === "number") return Number.isFinite(value);
+  if (typeof form === "string") return misfits(value, form, "").length === 0;
+  if (form instanceof ListOf) {
+    if (!Array.isArray(value) || value.length < form.least || value.length > form.most) return false;
+    return value.every((entry) => hasForm(entry, form.form));
+  }
+  if (Array.isArray(form)) return form.includes(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { forms, required } = knownOf(form as Fields);
+  for (const name in value) {
+    const field = (value as Record<string, unknown>)[name];
+    const known = forms.get(name);
+    if (field !== undefined && (known === undefined || !hasForm(field, known))) return false;
+  }
+  return required.every((name) => (value as Record<string, unknown>)[name] !== undefined);
+}
+
+const KNOWN = new WeakMap<Fields, { forms: Map<string, Form>; required: string[] }>();
+
+function knownOf(fields: Fields): { forms: Map<string, Form>; required: string[] } {
+  const before = KNOWN.get(fields);
+  if (before !== undefined) return before;
+  const names = Object.keys(fields);
+  const known = {
+    forms: new Map(names.map((name) => [name.replace("!", ""), fields[name]])),
+    required: names.filter((name) => name.endsWith("!")).map((name) => name.slice(0, -1)),
+  };
+  KNOWN.set(fields, known);
+  return known;
 }
 
 function misfits(value: unknown, form: Form, path: string): Misfit[] {
@@ -176,8 +210,7 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
   }
   switch (form) {
     case "int":
-      // OCPP's integers have 32 bits.
-      return typeof value === "number" && (value | 0) === value ? [] : wrong("is not a 32-bit integer");
+      return isInteger(value) ? [] : wrong("is not a 32-bit integer");
     case "number":
       return Number.isFinite(value) ? [] : wrong("is not a finite number");
     case "boolean":
@@ -210,6 +243,11 @@ function misfitsOfFields(value: object, fields: Fields, prefix: string): Misfit[
       found.push({ path: prefix + name, problem: "is missing" });
   }
   return found;
+}
+
+/** OCPP's integers have 32 bits. */
+function isInteger(value: unknown): boolean {
+  return typeof value === "number" && (value | 0) === value;
 }
 
 /** RFC 3339, where the zone may be missing: some chargers and back ends leave it out. */
