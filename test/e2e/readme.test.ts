@@ -28,21 +28,35 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+/** Compiles a file in the folder and runs it. */
+async function compiled(name: string): Promise<{ stdout: string }> {
+  const tsc = `${root}node_modules/typescript/bin/tsc`;
+  const options =
+    "--ignoreConfig --strict --module nodenext --target es2023 --types node --skipLibCheck".split(" ");
+  await run(process.execPath, [tsc, ...options, `${folder}/${name}.ts`], { cwd: root });
+  return run(process.execPath, [`${folder}/${name}.js`]);
+}
+
 test("the client example type-checks, runs, and prints a profile for the charger", async () => {
   const [, example] = /```ts\n(.*?)```/s.exec(readme) ?? [];
   expect(example).toContain("127.0.0.1:50051");
   writeFileSync(`${folder}/example.ts`, example.replace("127.0.0.1:50051", `127.0.0.1:${server.port}`));
-  const tsc = `${root}node_modules/typescript/bin/tsc`;
-  const options =
-    "--ignoreConfig --strict --module nodenext --target es2023 --types node --skipLibCheck".split(" ");
-  await run(process.execPath, [tsc, ...options, `${folder}/example.ts`], { cwd: root });
-  const { stdout } = await run(process.execPath, [`${folder}/example.js`]);
+  const { stdout } = await compiled("example");
   const [stationId, payloadJson] = stdout.trimEnd().split(" ");
   expect(stationId).toBe("CS1");
   expect(JSON.parse(payloadJson)).toMatchObject({
     evseId: 1,
     chargingProfile: { chargingProfilePurpose: "TxProfile", transactionId: "tx" },
   });
+});
+
+test("the example of OCPP on its own type-checks, runs, and prints what its comments say", async () => {
+  const [, [, example]] = [...readme.matchAll(/```ts\n(.*?)```/gs)];
+  expect(example).toContain("compositeSchedule");
+  writeFileSync(`${folder}/ocpp.ts`, example);
+  const { stdout } = await compiled("ocpp");
+  expect(stdout).toContain("K01.FR.26 UnsupportedRateUnit chargingSchedule[0].chargingRateUnit");
+  expect(stdout).toMatch(/startPeriod: 0,.*limit: 16.*startPeriod: 3600,.*limit: 32/s);
 });
 
 test("every npm script that the README names is there", () => {
