@@ -240,7 +240,7 @@ describe("its profile", () => {
   });
 
   it("is read back as negative power, and refused where a mode has what it must not have", () => {
-    const charger = evse({}, { version: "2.1" });
+    const charger = evse({}, { version: "2.1", rateUnit: "W" });
     const payload = (period: object, version = "2.1") =>
       expand(
         JSON.stringify({
@@ -269,7 +269,6 @@ describe("its profile", () => {
     expect(payload({ operationMode: "Idle" })[0].powerW).toBe(0);
     for (const wrong of [
       { operationMode: "CentralSetpoint" },
-      { operationMode: "CentralSetpoint", setpoint: 500 },
       { operationMode: "CentralSetpoint", setpoint: -500, limit: 100 },
       { operationMode: "ChargingOnly", setpoint: -500 },
       { operationMode: "ChargingOnly", limit: 500, setpoint: 500 },
