@@ -75,6 +75,7 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       gap: finite(solve.gap),
       checks: solve.checks,
     },
+    fallbackProfiles: [],
   };
 }
 
@@ -137,6 +138,7 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
           }),
         ),
         minChargingRate: undefined,
+        pricesJson: "",
       },
     ],
   };

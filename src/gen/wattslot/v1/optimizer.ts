@@ -143,6 +143,29 @@ export namespace ChargingRateUnit {
   export type UNRECOGNIZED = typeof ChargingRateUnit.UNRECOGNIZED;
 }
 
+/** How prices stand beside a schedule. */
+export const PriceForm = {
+  /** UNSPECIFIED - They don't. */
+  UNSPECIFIED: 0,
+  /** SALES_TARIFF - salesTariff of ISO 15118-2: price levels and relative prices in percent of the highest. */
+  SALES_TARIFF: 1,
+  /** ABSOLUTE_PRICE_SCHEDULE - absolutePriceSchedule of ISO 15118-20, OCPP 2.1: the price of a kWh in the tariff's currency. */
+  ABSOLUTE_PRICE_SCHEDULE: 2,
+  /** PRICE_LEVEL_SCHEDULE - priceLevelSchedule of ISO 15118-20, OCPP 2.1: levels, the cheapest 0. */
+  PRICE_LEVEL_SCHEDULE: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type PriceForm = typeof PriceForm[keyof typeof PriceForm];
+
+export namespace PriceForm {
+  export type UNSPECIFIED = typeof PriceForm.UNSPECIFIED;
+  export type SALES_TARIFF = typeof PriceForm.SALES_TARIFF;
+  export type ABSOLUTE_PRICE_SCHEDULE = typeof PriceForm.ABSOLUTE_PRICE_SCHEDULE;
+  export type PRICE_LEVEL_SCHEDULE = typeof PriceForm.PRICE_LEVEL_SCHEDULE;
+  export type UNRECOGNIZED = typeof PriceForm.UNRECOGNIZED;
+}
+
 /** An order among plans that deliver the same energy. */
 export const Preference = {
   /** UNSPECIFIED - Lowest cost where the tariff has a price, else earliest. */
@@ -368,7 +391,11 @@ export interface OptimizeRequest {
    */
   installedPlans: InstalledPlan[];
   /** Time and solver. Default: see the fields. */
-  options: SolveOptions | undefined;
+  options:
+    | SolveOptions
+    | undefined;
+  /** Asks for OptimizeResponse.fallback_profiles. Default: they are not made. */
+  withFallbackProfiles: boolean;
 }
 
 /** A site behind one grid connection. */
@@ -534,6 +561,21 @@ export interface Evse {
    * Default 0: it can't.
    */
   maxPhaseSwitches: number;
+  /**
+   * What the charger allows a vehicle that no plan is known of: the limit of its installed
+   * TxDefaultProfile, such as OptimizeResponse.fallback_profiles has. A vehicle may come at any time, so
+   * this is reserved while no session of the request is there. Default 0; of a charger that is offline its
+   * highest power.
+   */
+  fallbackPowerW?:
+    | number
+    | undefined;
+  /**
+   * Nothing can be sent to the charger. It counts as drawing what its installed plan allows, and at least
+   * fallback_power_w, and the others make room; its session keeps its installed plan, without a command, and
+   * a notice says so. Default: it is connected.
+   */
+  isOffline: boolean;
 }
 
 /** What this charger's OCPP side can take. */
@@ -567,6 +609,17 @@ export interface OcppCapabilities {
    * safe limit and stays: the next transaction at the EVSE begins with that until it is planned.
    */
   prefersTxDefaultProfile: boolean;
+  /**
+   * The charger takes no other kind than Relative. Its profile's times then count from the start of the
+   * transaction, which is Session.arrival_time: required of a vehicle that is here, unless it arrives at the
+   * start of the plan. A vehicle that is not here yet gets no command. Default: Absolute.
+   */
+  wantsRelativeProfile: boolean;
+  /**
+   * How far the charger's clock may be behind, at most 3600: startSchedule is put that much earlier, so that
+   * the profile is in force at once. Default 0.
+   */
+  clockLagSeconds: number;
 }
 
 /** One vehicle's stay and need. */
@@ -655,7 +708,33 @@ export interface Session {
    * max_discharge_power_w that takes a TxProfile; elsewhere it has no effect, with a notice. While import costs less than
    * nothing no vehicle gives. Default: only charged.
    */
-  discharge: Discharge | undefined;
+  discharge:
+    | Discharge
+    | undefined;
+  /**
+   * What the vehicle said over ISO 15118 of the schedules that it takes. OCPP 2.x and a TxProfile only,
+   * elsewhere it has no effect, with a notice. Default: one schedule, as long as the charger takes.
+   */
+  scheduleOffer: ScheduleOffer | undefined;
+}
+
+/** The schedules that a vehicle is offered over ISO 15118, of which it chooses one. */
+export interface ScheduleOffer {
+  /** maxScheduleTuples of its needs: the most periods of a schedule, 1 or more. Default: as the charger. */
+  maxScheduleTuples: number;
+  /**
+   * How many schedules to offer, at most 3; whichever the vehicle chooses, every limit holds. First comes the
+   * plan, then what is soonest, then what is cheapest in the room that the plans of the others leave; one that
+   * says the same as another is left out. Default 1.
+   */
+  maxSchedules: number;
+  /** Tells the vehicle what energy costs, from the site's tariff. Default: it is not told. */
+  priceForm: PriceForm;
+  /**
+   * DynamicControl of ISO 15118-20: one schedule, whose periods and prices together are at most
+   * max_schedule_tuples. Default: ScheduledControl.
+   */
+  isDynamic: boolean;
 }
 
 /** A need given by the battery's state. */
@@ -902,7 +981,32 @@ export interface OptimizeResponse {
   /** Assumptions made and things that look wrong, each with the field it speaks of. */
   notices: Notice[];
   /** How the plan came about. */
-  solve: SolveReport | undefined;
+  solve:
+    | SolveReport
+    | undefined;
+  /**
+   * Where asked for: what to install once, so that no limit is passed when the connection is lost. Each
+   * controllable EVSE has a TxDefaultProfile, and each station a maximum; all EVSEs together stay under every
+   * limit at its lowest, with the highest base load of the plan.
+   */
+  fallbackProfiles: FallbackProfile[];
+}
+
+/** A profile that holds where nothing else does. */
+export interface FallbackProfile {
+  /** The station that it is for. */
+  stationId: string;
+  /** The EVSE, or 0 for the station as a whole. */
+  evseId: number;
+  /** Ready to send. Its push_wave is 1: before any plan. */
+  command:
+    | ProfileCommand
+    | undefined;
+  /**
+   * What it allows, sum over the phases. Of an EVSE: to be given back in Evse.fallback_power_w once it is
+   * installed.
+   */
+  powerW: number;
 }
 
 /** One vehicle's plan. */
@@ -1006,7 +1110,7 @@ export interface ChargingProfile {
 export interface ChargingSchedule {
   /** The schedule's own id in 2.x; 1.6 has none. */
   id: number;
-  /** On a whole second. */
+  /** On a whole second. Absent on a Relative profile. */
   startSchedule:
     | Date
     | undefined;
@@ -1019,7 +1123,14 @@ export interface ChargingSchedule {
   /** By time, the first at 0. */
   chargingSchedulePeriods: ChargingSchedulePeriod[];
   /** In charging_rate_unit. Absent: not told. */
-  minChargingRate?: number | undefined;
+  minChargingRate?:
+    | number
+    | undefined;
+  /**
+   * The schedule's salesTariff, absolutePriceSchedule or priceLevelSchedule, as it stands in payload_json;
+   * PriceForm of the request says which. Empty: none.
+   */
+  pricesJson: string;
 }
 
 /** OCPP's ChargingSchedulePeriod: holds until the next one begins. */
@@ -1246,6 +1357,7 @@ function createBaseOptimizeRequest(): OptimizeRequest {
     objective: undefined,
     installedPlans: [],
     options: undefined,
+    withFallbackProfiles: false,
   };
 }
 
@@ -1274,6 +1386,9 @@ export const OptimizeRequest: MessageFns<OptimizeRequest> = {
     }
     if (message.options !== undefined) {
       SolveOptions.encode(message.options, writer.uint32(66).fork()).join();
+    }
+    if (message.withFallbackProfiles !== false) {
+      writer.uint32(72).bool(message.withFallbackProfiles);
     }
     return writer;
   },
@@ -1355,6 +1470,14 @@ export const OptimizeRequest: MessageFns<OptimizeRequest> = {
             message.options = SolveOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.withFallbackProfiles = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1384,6 +1507,7 @@ export const OptimizeRequest: MessageFns<OptimizeRequest> = {
     message.options = (object.options !== undefined && object.options !== null)
       ? SolveOptions.fromPartial(object.options)
       : undefined;
+    message.withFallbackProfiles = object.withFallbackProfiles ?? false;
     return message;
   },
 };
@@ -1792,6 +1916,8 @@ function createBaseEvse(): Evse {
     ocpp: undefined,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: undefined,
+    isOffline: false,
   };
 }
 
@@ -1842,6 +1968,12 @@ export const Evse: MessageFns<Evse> = {
     }
     if (message.maxPhaseSwitches !== 0) {
       writer.uint32(112).uint32(message.maxPhaseSwitches);
+    }
+    if (message.fallbackPowerW !== undefined) {
+      writer.uint32(121).double(message.fallbackPowerW);
+    }
+    if (message.isOffline !== false) {
+      writer.uint32(128).bool(message.isOffline);
     }
     return writer;
   },
@@ -1981,6 +2113,22 @@ export const Evse: MessageFns<Evse> = {
             message.maxPhaseSwitches = reader.uint32();
             continue;
           }
+          case 15: {
+            if (tag !== 121) {
+              break;
+            }
+
+            message.fallbackPowerW = reader.double();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.isOffline = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2014,6 +2162,8 @@ export const Evse: MessageFns<Evse> = {
       : undefined;
     message.maxDischargePowerW = object.maxDischargePowerW ?? 0;
     message.maxPhaseSwitches = object.maxPhaseSwitches ?? 0;
+    message.fallbackPowerW = object.fallbackPowerW ?? undefined;
+    message.isOffline = object.isOffline ?? false;
     return message;
   },
 };
@@ -2028,6 +2178,8 @@ function createBaseOcppCapabilities(): OcppCapabilities {
     limitStep: undefined,
     rejectsZeroLimit: false,
     prefersTxDefaultProfile: false,
+    wantsRelativeProfile: false,
+    clockLagSeconds: 0,
   };
 }
 
@@ -2060,6 +2212,12 @@ export const OcppCapabilities: MessageFns<OcppCapabilities> = {
     }
     if (message.prefersTxDefaultProfile !== false) {
       writer.uint32(64).bool(message.prefersTxDefaultProfile);
+    }
+    if (message.wantsRelativeProfile !== false) {
+      writer.uint32(72).bool(message.wantsRelativeProfile);
+    }
+    if (message.clockLagSeconds !== 0) {
+      writer.uint32(80).uint32(message.clockLagSeconds);
     }
     return writer;
   },
@@ -2151,6 +2309,22 @@ export const OcppCapabilities: MessageFns<OcppCapabilities> = {
             message.prefersTxDefaultProfile = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.wantsRelativeProfile = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.clockLagSeconds = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2176,6 +2350,8 @@ export const OcppCapabilities: MessageFns<OcppCapabilities> = {
     message.limitStep = object.limitStep ?? undefined;
     message.rejectsZeroLimit = object.rejectsZeroLimit ?? false;
     message.prefersTxDefaultProfile = object.prefersTxDefaultProfile ?? false;
+    message.wantsRelativeProfile = object.wantsRelativeProfile ?? false;
+    message.clockLagSeconds = object.clockLagSeconds ?? 0;
     return message;
   },
 };
@@ -2199,6 +2375,7 @@ function createBaseSession(): Session {
     priority: undefined,
     uninterruptible: false,
     discharge: undefined,
+    scheduleOffer: undefined,
   };
 }
 
@@ -2259,6 +2436,9 @@ export const Session: MessageFns<Session> = {
     }
     if (message.discharge !== undefined) {
       Discharge.encode(message.discharge, writer.uint32(146).fork()).join();
+    }
+    if (message.scheduleOffer !== undefined) {
+      ScheduleOffer.encode(message.scheduleOffer, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -2420,6 +2600,14 @@ export const Session: MessageFns<Session> = {
             message.discharge = Discharge.decode(reader, reader.uint32());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.scheduleOffer = ScheduleOffer.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2471,6 +2659,100 @@ export const Session: MessageFns<Session> = {
     message.discharge = (object.discharge !== undefined && object.discharge !== null)
       ? Discharge.fromPartial(object.discharge)
       : undefined;
+    message.scheduleOffer = (object.scheduleOffer !== undefined && object.scheduleOffer !== null)
+      ? ScheduleOffer.fromPartial(object.scheduleOffer)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseScheduleOffer(): ScheduleOffer {
+  return { maxScheduleTuples: 0, maxSchedules: 0, priceForm: 0, isDynamic: false };
+}
+
+export const ScheduleOffer: MessageFns<ScheduleOffer> = {
+  encode(message: ScheduleOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxScheduleTuples !== 0) {
+      writer.uint32(8).uint32(message.maxScheduleTuples);
+    }
+    if (message.maxSchedules !== 0) {
+      writer.uint32(16).uint32(message.maxSchedules);
+    }
+    if (message.priceForm !== 0) {
+      writer.uint32(24).int32(message.priceForm);
+    }
+    if (message.isDynamic !== false) {
+      writer.uint32(32).bool(message.isDynamic);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScheduleOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScheduleOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.maxScheduleTuples = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxSchedules = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.priceForm = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isDynamic = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScheduleOffer>): ScheduleOffer {
+    return ScheduleOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScheduleOffer>): ScheduleOffer {
+    const message = createBaseScheduleOffer();
+    message.maxScheduleTuples = object.maxScheduleTuples ?? 0;
+    message.maxSchedules = object.maxSchedules ?? 0;
+    message.priceForm = object.priceForm ?? 0;
+    message.isDynamic = object.isDynamic ?? false;
     return message;
   },
 };
@@ -3797,6 +4079,7 @@ function createBaseOptimizeResponse(): OptimizeResponse {
     summary: undefined,
     notices: [],
     solve: undefined,
+    fallbackProfiles: [],
   };
 }
 
@@ -3822,6 +4105,9 @@ export const OptimizeResponse: MessageFns<OptimizeResponse> = {
     }
     if (message.solve !== undefined) {
       SolveReport.encode(message.solve, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.fallbackProfiles) {
+      FallbackProfile.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3895,6 +4181,14 @@ export const OptimizeResponse: MessageFns<OptimizeResponse> = {
             message.solve = SolveReport.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.fallbackProfiles.push(FallbackProfile.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3925,6 +4219,100 @@ export const OptimizeResponse: MessageFns<OptimizeResponse> = {
     message.solve = (object.solve !== undefined && object.solve !== null)
       ? SolveReport.fromPartial(object.solve)
       : undefined;
+    message.fallbackProfiles = object.fallbackProfiles?.map((e) => FallbackProfile.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFallbackProfile(): FallbackProfile {
+  return { stationId: "", evseId: 0, command: undefined, powerW: 0 };
+}
+
+export const FallbackProfile: MessageFns<FallbackProfile> = {
+  encode(message: FallbackProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stationId !== "") {
+      writer.uint32(10).string(message.stationId);
+    }
+    if (message.evseId !== 0) {
+      writer.uint32(16).uint32(message.evseId);
+    }
+    if (message.command !== undefined) {
+      ProfileCommand.encode(message.command, writer.uint32(26).fork()).join();
+    }
+    if (message.powerW !== 0) {
+      writer.uint32(33).double(message.powerW);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FallbackProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFallbackProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stationId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.evseId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = ProfileCommand.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.powerW = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FallbackProfile>): FallbackProfile {
+    return FallbackProfile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FallbackProfile>): FallbackProfile {
+    const message = createBaseFallbackProfile();
+    message.stationId = object.stationId ?? "";
+    message.evseId = object.evseId ?? 0;
+    message.command = (object.command !== undefined && object.command !== null)
+      ? ProfileCommand.fromPartial(object.command)
+      : undefined;
+    message.powerW = object.powerW ?? 0;
     return message;
   },
 };
@@ -4486,6 +4874,7 @@ function createBaseChargingSchedule(): ChargingSchedule {
     chargingRateUnit: 0,
     chargingSchedulePeriods: [],
     minChargingRate: undefined,
+    pricesJson: "",
   };
 }
 
@@ -4508,6 +4897,9 @@ export const ChargingSchedule: MessageFns<ChargingSchedule> = {
     }
     if (message.minChargingRate !== undefined) {
       writer.uint32(49).double(message.minChargingRate);
+    }
+    if (message.pricesJson !== "") {
+      writer.uint32(58).string(message.pricesJson);
     }
     return writer;
   },
@@ -4573,6 +4965,14 @@ export const ChargingSchedule: MessageFns<ChargingSchedule> = {
             message.minChargingRate = reader.double();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.pricesJson = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4597,6 +4997,7 @@ export const ChargingSchedule: MessageFns<ChargingSchedule> = {
     message.chargingSchedulePeriods =
       object.chargingSchedulePeriods?.map((e) => ChargingSchedulePeriod.fromPartial(e)) || [];
     message.minChargingRate = object.minChargingRate ?? undefined;
+    message.pricesJson = object.pricesJson ?? "";
     return message;
   },
 };
