@@ -24,9 +24,13 @@ export {
   validateProfile,
 } from "./ocpp/rules.ts";
 export type {
+  AbsolutePriceSchedule,
   InstalledProfile,
+  PriceLevelSchedule,
   ProfileKind,
   ProfilePurpose,
+  RationalNumber,
+  SalesTariff,
   WireOperationMode,
   WirePeriod,
   WireProfile,

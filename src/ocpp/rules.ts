@@ -14,6 +14,7 @@ import {
 /** OCPP's reason codes for a rejected profile; 1.6 has none on the wire. */
 export type ReasonCode =
   | "DuplicateProfile"
+  | "InvalidMessageSeq"
   | "InvalidOperationMode"
   | "InvalidProfile"
   | "InvalidProfileId"
@@ -78,9 +79,16 @@ export type ChargerFeature =
 /** The transaction at the EVSE that a profile is for. */
 export interface ProfileTransaction {
   transactionId: string;
+  /** An ISO 15118 session whose NotifyEVChargingNeeds has yet to come. */
+  isAwaitingNeeds?: boolean;
   /** Of its NotifyEVChargingNeeds; absent: there was none, the session is not one of ISO 15118. */
   needs?: {
+    /** Most entries that the vehicle takes in a schedule and in its prices. */
     maxScheduleTuples?: number;
+    /** DynamicControl, in which schedule and prices share maxScheduleTuples. */
+    isDynamic?: boolean;
+    /** Which edition the vehicle speaks. */
+    standard?: "ISO 15118-2" | "ISO 15118-20";
     /** maxChargePower_L2 or _L3 was in it. */
     hasPowerByPhase?: boolean;
     /** A bidirectional transfer was asked for: AC_BPT, DC_BPT or a variant. */
@@ -313,6 +321,17 @@ export const PROFILE_RULES: readonly Rule[] = [
         `is ${transactionId}, not ${transaction.transactionId}, the transaction at the EVSE`,
       );
     },
+  },
+  {
+    name: "a vehicle's needs come before its schedule",
+    requirement: in2x("K15.FR.17"),
+    reasonCode: "InvalidMessageSeq",
+    find: (placed) =>
+      found(
+        purposeOf(placed) === "TxProfile" && placed.context.transaction?.isAwaitingNeeds === true,
+        "",
+        "comes before NotifyEVChargingNeeds; send it again after that",
+      ),
   },
   {
     name: "only a TxProfile names a transaction",
@@ -561,6 +580,39 @@ export const PROFILE_RULES: readonly Rule[] = [
         : NOTHING,
   },
   {
+    name: "the vehicle takes as many prices",
+    requirement: in2x("NotifyEVChargingNeedsRequest.maxScheduleTuples"),
+    reasonCode: "TooManyElements",
+    find: (placed) => {
+      const { maxScheduleTuples: most = Number.POSITIVE_INFINITY, isDynamic } =
+        placed.context.transaction?.needs ?? {};
+      return ofSchedules(placed, (schedule, path) =>
+        PRICES.flatMap((name) => {
+          const prices = schedule[name] === undefined ? 0 : entriesOf(schedule, name);
+          const beside = isDynamic === true ? schedule.chargingSchedulePeriod.length : 0;
+          return found(
+            prices > 0 && prices + beside > most,
+            `${path}.${name}`,
+            `has ${prices} entries${beside > 0 ? ` beside ${beside} periods` : ""}, and the vehicle takes ${most}`,
+          );
+        }),
+      );
+    },
+  },
+  {
+    name: "dynamic control has one schedule",
+    requirement: in21("K19"),
+    reasonCode: "InvalidSchedule",
+    find: ({ profile: { chargingProfilePurpose, chargingSchedule }, context: { transaction } }) =>
+      found(
+        chargingProfilePurpose === "TxProfile" &&
+          transaction?.needs?.isDynamic === true &&
+          chargingSchedule.length !== 1,
+        "chargingSchedule",
+        `has ${chargingSchedule.length} schedules, and DynamicControl takes one`,
+      ),
+  },
+  {
     name: "the station knows the unit",
     requirement: all("ChargingScheduleAllowedChargingRateUnit", "K01.FR.26"),
     reasonCode: "UnsupportedRateUnit",
@@ -679,6 +731,26 @@ export const PROFILE_RULES: readonly Rule[] = [
         : ofPeriods(placed, (period, path) =>
             present(period, ["phaseToUse"], path, "needs a station with ACPhaseSwitchingSupported"),
           ),
+  },
+  {
+    name: "the phase is that of the profiles beside it",
+    requirement: in21("K01.FR.141"),
+    reasonCode: "PhaseConflict",
+    find: (placed) => {
+      const others = besides(placed).flatMap(({ chargingSchedule }) =>
+        chargingSchedule.flatMap(({ chargingSchedulePeriod }) =>
+          chargingSchedulePeriod.flatMap(({ phaseToUse }) => phaseToUse ?? []),
+        ),
+      );
+      return ofPeriods(placed, ({ phaseToUse }, path) => {
+        const other = phaseToUse === undefined ? undefined : others.find((phase) => phase !== phaseToUse);
+        return found(
+          other !== undefined,
+          `${path}.phaseToUse`,
+          `${phaseToUse} is not ${other}, that of a profile that holds beside it`,
+        );
+      });
+    },
   },
   {
     name: "each phase has a limit only where the vehicle told its own",
@@ -827,7 +899,7 @@ export const PROFILE_RULES: readonly Rule[] = [
   },
   {
     name: "the purpose allows the mode",
-    requirement: in21("K01.FR.71, table of operation modes"),
+    requirement: in21("K01.FR.111 to FR.114"),
     reasonCode: "InvalidOperationMode",
     find: (placed) => {
       const allowed = MODES_OF[purposeOf(placed)];
@@ -842,7 +914,7 @@ export const PROFILE_RULES: readonly Rule[] = [
   },
   {
     name: "the station knows the mode",
-    requirement: in21("V2XChargingCtrlr.SupportedOperationModes"),
+    requirement: in21("K01.FR.115"),
     reasonCode: "InvalidOperationMode",
     find: (placed) =>
       ofPeriods(placed, (period, path) =>
@@ -1009,12 +1081,61 @@ export const PROFILE_RULES: readonly Rule[] = [
     reasonCode: "InvalidSchedule",
     find: (placed) =>
       ofSchedules(placed, (schedule, path) => {
-        const names = ["salesTariff", "absolutePriceSchedule", "priceLevelSchedule"] as const;
-        const priced = names.filter((name) => schedule[name] !== undefined);
+        const priced = PRICES.filter((name) => schedule[name] !== undefined);
+        const standard = placed.context.transaction?.needs?.standard;
         return priced.flatMap((name, i) => [
           ...found(purposeOf(placed) !== "TxProfile", `${path}.${name}`, "is only for a TxProfile"),
           ...found(i > 0, `${path}.${name}`, `has no place beside ${priced[0]}`),
+          ...found(
+            standard !== undefined && (standard === "ISO 15118-2") !== (name === "salesTariff"),
+            `${path}.${name}`,
+            `is not for a vehicle that speaks ${standard}`,
+          ),
         ]);
+      }),
+  },
+  {
+    name: "a sales tariff's entries are in order, its levels in range",
+    requirement: in2x("SalesTariffType, SalesTariffEntryType"),
+    reasonCode: "InvalidSchedule",
+    find: (placed) =>
+      ofSchedules(placed, ({ salesTariff }, path) => {
+        if (salesTariff === undefined) return NOTHING;
+        const { salesTariffEntry: entries, numEPriceLevels: most = Number.POSITIVE_INFINITY } = salesTariff;
+        return entries.flatMap(({ relativeTimeInterval: { start }, ePriceLevel = 0 }, i) => {
+          const at = `${path}.salesTariff.salesTariffEntry[${i}]`;
+          const after = i === 0 ? -1 : entries[i - 1].relativeTimeInterval.start;
+          return [
+            ...found(start <= after, `${at}.relativeTimeInterval.start`, `${start} is not after ${after}`),
+            ...found(
+              ePriceLevel > most,
+              `${at}.ePriceLevel`,
+              `${ePriceLevel} is above numEPriceLevels, ${most}`,
+            ),
+          ];
+        });
+      }),
+  },
+  {
+    name: "prices last, and their levels are in range",
+    requirement: in21("PriceRuleStackType, PriceLevelScheduleEntryType"),
+    reasonCode: "InvalidSchedule",
+    find: (placed) =>
+      ofSchedules(placed, ({ absolutePriceSchedule, priceLevelSchedule }, path) => {
+        const stacks = absolutePriceSchedule?.priceRuleStacks ?? [];
+        const { priceLevelScheduleEntries: entries = [], numberOfPriceLevels: most = 0 } =
+          priceLevelSchedule ?? {};
+        return [
+          ...lasting(stacks, `${path}.absolutePriceSchedule.priceRuleStacks`),
+          ...lasting(entries, `${path}.priceLevelSchedule.priceLevelScheduleEntries`),
+          ...entries.flatMap(({ priceLevel }, i) =>
+            found(
+              priceLevel > most,
+              `${path}.priceLevelSchedule.priceLevelScheduleEntries[${i}].priceLevel`,
+              `${priceLevel} is above numberOfPriceLevels, ${most}`,
+            ),
+          ),
+        ];
       }),
   },
 ];
@@ -1024,6 +1145,44 @@ const MODES_OF: Partial<Record<ProfilePurpose, readonly WireOperationMode[]>> = 
   PriorityCharging: ["ChargingOnly"],
   LocalGeneration: ["ChargingOnly", "ExternalLimits"],
 };
+
+const PRICES = ["salesTariff", "absolutePriceSchedule", "priceLevelSchedule"] as const;
+
+function entriesOf(
+  { salesTariff, absolutePriceSchedule, priceLevelSchedule }: WireSchedule,
+  name: (typeof PRICES)[number],
+): number {
+  switch (name) {
+    case "salesTariff":
+      return salesTariff?.salesTariffEntry.length ?? 0;
+    case "absolutePriceSchedule":
+      return absolutePriceSchedule?.priceRuleStacks.length ?? 0;
+    case "priceLevelSchedule":
+      return priceLevelSchedule?.priceLevelScheduleEntries.length ?? 0;
+  }
+}
+
+const lasting = (entries: readonly { duration: number }[], path: string): Found =>
+  entries.flatMap(({ duration }, i) =>
+    found(duration <= 0, `${path}[${i}].duration`, `${duration} s is no time`),
+  );
+
+/** Purposes that cap what the others say. */
+const CAPS: readonly ProfilePurpose[] = ["ChargingStationMaxProfile", "ChargingStationExternalConstraints"];
+
+/** Installed profiles that may be in force at the EVSE together with this one: a cap and what it caps. */
+function besides({ profile, context: { evseId, installed = [] } }: Placed): WireProfile2x[] {
+  const [from, to] = validity(profile);
+  return installed.flatMap((entry) => {
+    const other = inNamesOf2x(entry.profile);
+    const [otherFrom, otherTo] = validity(other);
+    const isAtEvse = evseId === 0 || entry.evseId === 0 || entry.evseId === evseId;
+    const isBeside =
+      other.chargingProfilePurpose !== profile.chargingProfilePurpose &&
+      (CAPS.includes(other.chargingProfilePurpose) || CAPS.includes(profile.chargingProfilePurpose));
+    return isAtEvse && isBeside && other.id !== profile.id && from < otherTo && otherFrom < to ? [other] : [];
+  });
+}
 
 function phasedIn(period: WirePeriod): readonly (typeof OF_PHASES)[number][] {
   for (const field in period) {

@@ -9,10 +9,11 @@ export interface Misfit {
 
 type Form =
   | "int"
+  | "count"
   | "number"
   | "boolean"
   | "text"
-  | "text36"
+  | `text${number}`
   | "time"
   | "object"
   | readonly string[]
@@ -67,11 +68,49 @@ const PROFILE_16: Fields = {
 
 const PERIOD_201: Fields = { ...PERIOD_16, phaseToUse: "int", customData: "object" };
 
+const SALES_TARIFF: Fields = {
+  "id!": "count",
+  salesTariffDescription: "text32",
+  numEPriceLevels: "count",
+  "salesTariffEntry!": new ListOf(
+    {
+      "relativeTimeInterval!": { "start!": "int", duration: "int", customData: "object" },
+      ePriceLevel: "count",
+      consumptionCost: new ListOf(
+        {
+          "startValue!": "number",
+          "cost!": new ListOf(
+            {
+              "costKind!": [
+                "CarbonDioxideEmission",
+                "RelativePricePercentage",
+                "RenewableGenerationPercentage",
+              ],
+              "amount!": "int",
+              amountMultiplier: "int",
+              customData: "object",
+            },
+            1,
+            3,
+          ),
+          customData: "object",
+        },
+        1,
+        3,
+      ),
+      customData: "object",
+    },
+    1,
+    1024,
+  ),
+  customData: "object",
+};
+
 const SCHEDULE_201: Fields = {
   ...SCHEDULE_16,
   "id!": "int",
   "chargingSchedulePeriod!": new ListOf(PERIOD_201, 1, 1024),
-  salesTariff: "object",
+  salesTariff: SALES_TARIFF,
   customData: "object",
 };
 
@@ -115,6 +154,57 @@ const PERIOD_21: Fields = {
   v2xSignalWattCurve: new ListOf({ "signal!": "int", "power!": "number", customData: "object" }, 1, 20),
 };
 
+const RATIONAL: Fields = { "exponent!": "int", "value!": "int", customData: "object" };
+
+const ABSOLUTE_PRICES: Fields = {
+  "timeAnchor!": "time",
+  "priceScheduleID!": "count",
+  priceScheduleDescription: "text160",
+  "currency!": "text3",
+  "language!": "text8",
+  "priceAlgorithm!": "text2000",
+  minimumCost: RATIONAL,
+  maximumCost: RATIONAL,
+  "priceRuleStacks!": new ListOf(
+    {
+      "duration!": "int",
+      "priceRule!": new ListOf(
+        {
+          "energyFee!": RATIONAL,
+          "powerRangeStart!": RATIONAL,
+          parkingFee: RATIONAL,
+          parkingFeePeriod: "int",
+          carbonDioxideEmission: "count",
+          renewableGenerationPercentage: "int",
+          customData: "object",
+        },
+        1,
+        8,
+      ),
+      customData: "object",
+    },
+    1,
+    1024,
+  ),
+  taxRules: new ListOf("object", 1, 10),
+  overstayRuleList: "object",
+  additionalSelectedServices: new ListOf("object", 1, 5),
+  customData: "object",
+};
+
+const PRICE_LEVELS: Fields = {
+  "timeAnchor!": "time",
+  "priceScheduleId!": "count",
+  priceScheduleDescription: "text32",
+  "numberOfPriceLevels!": "count",
+  "priceLevelScheduleEntries!": new ListOf(
+    { "duration!": "int", "priceLevel!": "count", customData: "object" },
+    1,
+    100,
+  ),
+  customData: "object",
+};
+
 const SCHEDULE_21: Fields = {
   ...SCHEDULE_201,
   "chargingSchedulePeriod!": new ListOf(PERIOD_21, 1, 1024),
@@ -124,8 +214,8 @@ const SCHEDULE_21: Fields = {
   digestValue: "text",
   useLocalTime: "boolean",
   randomizedDelay: "int",
-  absolutePriceSchedule: "object",
-  priceLevelSchedule: "object",
+  absolutePriceSchedule: ABSOLUTE_PRICES,
+  priceLevelSchedule: PRICE_LEVELS,
 };
 
 const PROFILE_21: Fields = {
@@ -150,8 +240,7 @@ const REQUESTS: Record<OcppVersion, Fields> = {
 
 /**
  * Where a value is not a charging profile of a version by its form: fields that are missing, not known, or not of
- * their type. Of tariffs, prices and customData only that they are objects is looked at, of texts only the
- * transaction's length.
+ * their type. Of taxes, fees and customData only that they are objects is looked at.
  */
 export function misfitsOfProfile(value: unknown, version: OcppVersion): Misfit[] {
   return hasForm(value, PROFILES[version]) ? [] : misfits(value, PROFILES[version], "");
@@ -211,18 +300,22 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
   switch (form) {
     case "int":
       return isInteger(value) ? [] : wrong("is not a 32-bit integer");
+    case "count":
+      return isInteger(value) && (value as number) >= 0 ? [] : wrong("is not a 32-bit integer from 0 on");
     case "number":
       return Number.isFinite(value) ? [] : wrong("is not a finite number");
     case "boolean":
       return typeof value === "boolean" ? [] : wrong("is neither true nor false");
     case "text":
       return typeof value === "string" ? [] : wrong("is not a text");
-    case "text36":
-      return typeof value === "string" && value.length <= 36
-        ? []
-        : wrong("is not a text of up to 36 characters");
     case "time":
       return isTime(value) ? [] : wrong("is not a time as in 2026-11-23T08:00:00Z");
+  }
+  if (typeof form === "string" && form !== "object") {
+    const most = Number(form.slice("text".length));
+    return typeof value === "string" && value.length <= most
+      ? []
+      : wrong(`is not a text of up to ${most} characters`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is not an object");
   return form === "object" ? [] : misfitsOfFields(value, form as Fields, path === "" ? "" : `${path}.`);

@@ -62,9 +62,70 @@ export interface WireSchedule {
   limitAtSoC?: { soc: number; limit: number };
   useLocalTime?: boolean;
   randomizedDelay?: number;
-  salesTariff?: object;
-  absolutePriceSchedule?: object;
-  priceLevelSchedule?: object;
+  salesTariff?: SalesTariff;
+  absolutePriceSchedule?: AbsolutePriceSchedule;
+  priceLevelSchedule?: PriceLevelSchedule;
+}
+
+/** SalesTariffType: what energy costs, for a vehicle of ISO 15118-2. */
+export interface SalesTariff {
+  id: number;
+  salesTariffDescription?: string;
+  numEPriceLevels?: number;
+  salesTariffEntry: readonly {
+    /** Seconds from the start of the schedule. */
+    relativeTimeInterval: { start: number; duration?: number };
+    ePriceLevel?: number;
+    consumptionCost?: readonly {
+      startValue: number;
+      cost: readonly {
+        costKind: "CarbonDioxideEmission" | "RelativePricePercentage" | "RenewableGenerationPercentage";
+        amount: number;
+        amountMultiplier?: number;
+      }[];
+    }[];
+  }[];
+}
+
+/** RationalNumberType: value x 10^exponent. */
+export interface RationalNumber {
+  exponent: number;
+  value: number;
+}
+
+/** AbsolutePriceScheduleType: what energy costs in money, for a vehicle of ISO 15118-20. */
+export interface AbsolutePriceSchedule {
+  timeAnchor: string;
+  priceScheduleID: number;
+  priceScheduleDescription?: string;
+  currency: string;
+  language: string;
+  priceAlgorithm: string;
+  minimumCost?: RationalNumber;
+  maximumCost?: RationalNumber;
+  priceRuleStacks: readonly {
+    duration: number;
+    priceRule: readonly {
+      energyFee: RationalNumber;
+      powerRangeStart: RationalNumber;
+      parkingFee?: RationalNumber;
+      parkingFeePeriod?: number;
+      carbonDioxideEmission?: number;
+      renewableGenerationPercentage?: number;
+    }[];
+  }[];
+  taxRules?: readonly object[];
+  overstayRuleList?: object;
+  additionalSelectedServices?: readonly object[];
+}
+
+/** PriceLevelScheduleType: how dear energy is by level, for a vehicle of ISO 15118-20. */
+export interface PriceLevelSchedule {
+  timeAnchor: string;
+  priceScheduleId: number;
+  priceScheduleDescription?: string;
+  numberOfPriceLevels: number;
+  priceLevelScheduleEntries: readonly { duration: number; priceLevel: number }[];
 }
 
 interface ProfileHead {

@@ -10,11 +10,48 @@ import { validatorFor } from "../ocpp/schema.ts";
 const COUNT = 20_000;
 const START_MS = Date.UTC(2026, 10, 23, 8);
 
+const PRICE_FORMS = ["salesTariff", "absolutePriceSchedule", "priceLevelSchedule"];
+
 type Json = Record<string, unknown>;
 
 const time = (random: Random) =>
   `${new Date(START_MS + 1000 * random.int(-400_000, 400_000)).toISOString().slice(0, 19)}Z`;
 const tenths = (random: Random, most: number) => random.int(0, 10 * most) / 10;
+
+/** What energy costs, in one of the forms that the version has. */
+function prices(random: Random, version: OcppVersion): Json {
+  const form = version === "2.0.1" ? "salesTariff" : random.pick(PRICE_FORMS);
+  const levels = random.int(1, 5);
+  const count = random.int(1, 5);
+  const timeAnchor = time(random);
+  const list = <T>(entry: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => entry(n));
+  if (form === "salesTariff") {
+    const salesTariffEntry = list((n) => ({
+      relativeTimeInterval: { start: 3600 * n, duration: 3600 },
+      ePriceLevel: random.int(0, levels),
+      consumptionCost: [
+        { startValue: 0, cost: [{ costKind: "RelativePricePercentage", amount: random.int(0, 100) }] },
+      ],
+    }));
+    return { salesTariff: { id: random.int(1, 255), numEPriceLevels: levels, salesTariffEntry } };
+  }
+  if (form === "priceLevelSchedule") {
+    const priceLevelScheduleEntries = list(() => ({ duration: 3600, priceLevel: random.int(0, levels) }));
+    const head = { timeAnchor, priceScheduleId: 1, numberOfPriceLevels: levels };
+    return { priceLevelSchedule: { ...head, priceLevelScheduleEntries } };
+  }
+  const priceRuleStacks = list(() => ({
+    duration: 3600,
+    priceRule: [
+      {
+        energyFee: { exponent: -3, value: random.int(-100, 500) },
+        powerRangeStart: { exponent: 0, value: 0 },
+      },
+    ],
+  }));
+  const head = { timeAnchor, priceScheduleID: 1, currency: "EUR", language: "en" };
+  return { absolutePriceSchedule: { ...head, priceAlgorithm: "urn:example:power", priceRuleStacks } };
+}
 
 /** A SetChargingProfile request that keeps every rule, and what it is for. */
 function soundRequest(random: Random, version: OcppVersion): { request: Json; context: ProfileContext } {
@@ -62,6 +99,7 @@ function soundRequest(random: Random, version: OcppVersion): { request: Json; co
       chargingRateUnit: unit,
       minChargingRate: random.chance(0.2) ? tenths(random, 20) : undefined,
       chargingSchedulePeriod: Array.from({ length: kind === "Dynamic" ? 1 : random.int(1, 12) }, period),
+      ...(isTx && !is16 && random.chance(0.2) ? prices(random, version) : {}),
     };
   };
   const count = isTx && !is16 && kind !== "Dynamic" && random.chance(0.2) ? random.int(2, 3) : 1;
