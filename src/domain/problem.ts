@@ -169,6 +169,7 @@ export interface Session {
 
 /** A vehicle's battery. Energies are those stored in it. */
 export interface VehicleBattery {
+  /** Where the vehicle counts as full: it takes nothing above. */
   capacityWh: number;
   /** Stored when the plan or the stay begins. */
   storedWh: number;

@@ -6,7 +6,7 @@ import { type Findings, LARGEST } from "./findings.ts";
 export function readDischarge(
   findings: Findings,
   field: string,
-  discharge: wire.Discharge | undefined,
+  { discharge, need }: wire.Session,
   session: Session,
   evse: Evse | undefined,
   { spareWh, planStartMs }: { spareWh: number; planStartMs: number },
@@ -22,7 +22,7 @@ export function readDischarge(
     max: LARGEST.pricePerKwh,
   });
   const { battery } = session;
-  if (battery === undefined) {
+  if (battery === undefined || need?.$case !== "stateOfCharge") {
     findings.wrong(field, "needs state_of_charge");
     return undefined;
   }
@@ -31,7 +31,7 @@ export function readDischarge(
     findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
     return undefined;
   }
-  const minStoredWh = (kept / 100) * battery.capacityWh;
+  const minStoredWh = (kept / 100) * need.value.batteryCapacityWh;
   if (battery.storedWh < minStoredWh) {
     findings.notice(
       "DISCHARGE_BELOW_MINIMUM",

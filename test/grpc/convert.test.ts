@@ -1240,6 +1240,7 @@ describe("discharge", () => {
     target?: number;
     prefersTxDefaultProfile?: boolean;
     transactionId?: string;
+    full?: number;
   }
   function read(over: Over = {}) {
     const { version = OcppVersion.OCPP_VERSION_2_1, maxDischargePowerW = 7000, target = 80 } = over;
@@ -1251,7 +1252,12 @@ describe("discharge", () => {
     request.sessions[0].transactionId = transactionId;
     request.sessions[0].need = {
       $case: "stateOfCharge",
-      value: { socPercent: 60, targetSocPercent: target, batteryCapacityWh: 50_000 },
+      value: {
+        socPercent: 60,
+        targetSocPercent: target,
+        fullSocPercent: over.full,
+        batteryCapacityWh: 50_000,
+      },
     };
     request.sessions[0].discharge = asked;
     return toProblem(request, START_MS);
@@ -1269,6 +1275,13 @@ describe("discharge", () => {
     });
     // 10 % of 50 kWh above the target, over 0.9.
     expect(read({ target: 50 }).sessions[0].discharge?.spareWh).toBeCloseTo(5000 / 0.9, 6);
+  });
+
+  test("has no more to store than the vehicle takes until it counts as full", () => {
+    const { battery, discharge } = read({ full: 90 }).sessions[0];
+    expect(battery?.capacityWh).toBe(45_000);
+    // What is kept is a share of the whole capacity.
+    expect(discharge?.minStoredWh).toBe(15_000);
   });
 
   test("is only for bidirectional chargers that speak 2.1", () => {
