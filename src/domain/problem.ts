@@ -184,6 +184,8 @@ export interface DepartureChance {
   atMs: number;
   /** That the vehicle has left by then, 0 to 1. */
   probability: number;
+  /** Energy that it could have by then, of which what is missing counts; undefined: what its own stay allows. */
+  dueWh?: number;
 }
 
 /** Bounds of a vehicle's discharge. */

@@ -18,6 +18,8 @@ interface Checkpoint {
   atMs: number;
   energyKwh: number;
   weight: number;
+  /** What counts of it at most; undefined: what the session's stay allows. */
+  dueKwh?: number | undefined;
 }
 
 /**
@@ -37,19 +39,20 @@ function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[]
     checkpoints.push({ atMs: minimum.byMs, energyKwh: minimum.energyWh / 1000, weight });
   }
   let before = 0;
-  for (const { atMs, probability } of departureChances) {
+  for (const { atMs, probability, dueWh } of departureChances) {
     const weight = (probability - before) * pricing.worth * priority;
     before = probability;
     // What is given later has not to be there yet.
     const laterKwh = (givenWh(problem, charging, i) - givenWh(problem, charging, i, atMs)) / 1000;
-    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh - laterKwh, weight });
+    const dueKwh = dueWh === undefined ? undefined : dueWh / 1000;
+    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh - laterKwh, weight, dueKwh });
   }
   const { first, end } = charging.stays[i];
   const fullW = new Float64Array(end);
   for (let k = first; k < end; k++) fullW[k] = 1000 * powers.maxKw[powers.offsets[i] + k - first];
   // Nothing costs what no plan could deliver by then.
   return checkpoints.flatMap((checkpoint) => {
-    const mostKwh = energyByWh(problem, charging, i, fullW, checkpoint.atMs) / 1000;
+    const mostKwh = checkpoint.dueKwh ?? energyByWh(problem, charging, i, fullW, checkpoint.atMs) / 1000;
     const energyKwh = Math.min(checkpoint.energyKwh, mostKwh, needKwh);
     return energyKwh > 0 ? [{ ...checkpoint, energyKwh }] : [];
   });
@@ -81,17 +84,24 @@ function hoursBefore({ problem, charging }: Powers, i: number, atMs: number): Fl
   });
 }
 
-/** Adds a row for each checkpoint: energy by then + what is missing >= what should be there. */
+/**
+ * Adds a row for each checkpoint: energy by then + what is missing >= what should be there. What the `twin` of
+ * a session charges is the session's own, too.
+ */
 export function addCheckpointRows(
   powers: Powers,
   builder: LpBuilder,
-  energy: readonly EnergyColumns[],
+  energy: readonly Pick<EnergyColumns, "energyKwh">[],
+  twin?: ReadonlyMap<number, number>,
 ): void {
   energy.forEach(({ energyKwh: needKwh }, i) => {
+    const other = twin?.get(i);
     for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
       const missing = builder.addColumn(weight, 0, energyKwh);
       hoursBefore(powers, i, atMs).forEach((hours, n) => {
-        if (hours > 0) addKeptEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (hours <= 0) return;
+        addKeptEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (other !== undefined) addKeptEntry(powers, builder, powers.offsets[other] + n, hours);
       });
       builder.addEntry(missing, 1);
       builder.endRow(energyKwh, Number.POSITIVE_INFINITY);
