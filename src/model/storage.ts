@@ -33,7 +33,10 @@ export interface Storage {
 export interface StoragePlan extends Storage {
   /** What it adds to the program's objective: energy bought and saved, wear, drivers' price, what is stored at the end. */
   cost: number;
-  /** Proved lower bound of vehicles and storage together, in the program's terms. */
+  /**
+   * Proved lower bound of vehicles and storage together, in the program's terms; NaN where none is: the
+   * layers that make a load flat are not in this program.
+   */
   bound: number;
   /** The highest import that the site has without its battery, W. */
   peakW: number;
@@ -347,7 +350,7 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
   return {
     ...storage,
     cost: costOf(powers, slots, storage),
-    bound: relaxed.objective - offset,
+    bound: problem.preference === "FLATTEST" ? Number.NaN : relaxed.objective - offset,
     peakW: 1000 * peakKw,
   };
 }
