@@ -4,7 +4,7 @@ import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
-import { affordable, drawnOf, withDischarge } from "./domain/discharge.ts";
+import { affordable, drawnOf, withDischarge, withSpare } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
@@ -184,10 +184,11 @@ function planWithStorage(
   const storage = scheduleStorage(problem, charging, solvers.highs, scarce, () => leftMs() - laterMs);
   const faults: Excess[] = [];
   if (storage !== undefined) {
-    const fixed = withStorage(problem, charging, storage);
+    const open = withSpare(problem, storage.spareWh);
+    const fixed = withStorage(open, charging, storage);
     const safe = greedy(fixed, charging, "LEAST_SLACK");
     const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
-    const settled = candidate && settle(problem, charging, candidate, storage, solvers.highs, leftMs);
+    const settled = candidate && settle(open, charging, candidate, storage, solvers.highs, leftMs);
     if (settled?.excesses.length === 0) {
       const relaxedWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
       const shortWh = Math.min(relaxedWh * (1 + DOUBTFUL_GAP), missedWh(idle, charging, idleSafe));

@@ -153,6 +153,19 @@ describe("one vehicle that may give", () => {
     expect(Math.max(...a.powerW)).toBeLessThanOrEqual(0);
   });
 
+  it("charges again what it could spare where that is kept in it, or it is paid to", () => {
+    // Nothing of its 40 kWh may go: 10 kWh in, 9 stored, 8.1 out.
+    const kept = { discharge: discharge({ spareWh: 20_000 / 0.9, minStoredWh: 40_000 }) };
+    const first = plan(site({ prices: [0.1, 0.5], baseW: [0, 20_000], vehicle: kept }));
+    expect([...first.sessionPlans[0].powerW]).toEqual([10_000, -8100]);
+    expect(first.summary.siteEnergyCost).toBeCloseTo(10 * 0.1 + 11.9 * 0.5, 6);
+    expect(first.status).toBe("OPTIMAL");
+    const free = { discharge: discharge({ spareWh: 20_000 / 0.9, minStoredWh: 0 }) };
+    const paid = plan(site({ prices: [-0.1, 0.5], baseW: [0, 20_000], vehicle: free }));
+    expect([...paid.sessionPlans[0].powerW]).toEqual([10_000, -10_000]);
+    expect(paid.status).toBe("OPTIMAL");
+  });
+
   it("does not give while import costs less than nothing", () => {
     const one = plan(site({ prices: [-0.1, 0.3, -0.1], baseW: [20_000, 20_000, 20_000] }));
     const [a] = one.sessionPlans;

@@ -16,7 +16,7 @@ import { addEnergyRows } from "./energy.ts";
 import { powersOf } from "./formulate.ts";
 import { LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR, WEAR } from "./pricing.ts";
-import { addPowerEntry, type Powers, powerKw } from "./program.ts";
+import { addPowerEntry, type EnergyColumns, type Powers, powerKw } from "./program.ts";
 
 // What a solver leaves a whole watt short of.
 const DUST_W = 1e-5;
@@ -40,6 +40,8 @@ export interface StoragePlan extends Storage {
   bound: number;
   /** The highest import that the site has without its battery, W. */
   peakW: number;
+  /** What each vehicle gives for good of what it has to spare, as energy at the meter, Wh: the rest it charges again. */
+  spareWh: number[];
 }
 
 /** What importing and exporting costs in a slot with the site's own load and production as they are. */
@@ -108,7 +110,7 @@ export function scheduleStorage(
   addImportRows(powers, builder, slots, columns);
   const loaded = solver.load(builder.build());
   try {
-    return solveInTurn({ powers, loaded, slots, columns, stored, closed }, leftMs);
+    return solveInTurn({ powers, energy, loaded, slots, columns, stored, closed }, leftMs);
   } finally {
     loaded.dispose();
   }
@@ -286,6 +288,7 @@ function addImportRows(
 
 interface StorageProgram {
   powers: Powers;
+  energy: readonly EnergyColumns[];
   loaded: LoadedProgram;
   slots: readonly Slot[];
   columns: FlowColumns;
@@ -300,7 +303,7 @@ interface StorageProgram {
  * and solves with it.
  */
 function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan | undefined {
-  const { powers, loaded, slots, columns, stored, closed } = program;
+  const { powers, energy, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
   const { battery, tariff } = problem.site;
   const isLow = problem.sessions.some(
@@ -352,6 +355,7 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
     cost: costOf(powers, slots, storage),
     bound: problem.preference === "FLATTEST" ? Number.NaN : relaxed.objective - offset,
     peakW: 1000 * peakKw,
+    spareWh: energy.map(({ spare }) => (spare < 0 ? 0 : 1000 * solution.primal[spare])),
   };
 }
 
