@@ -173,7 +173,11 @@ function readSession(
   return {
     ...read,
     battery: battery && { ...battery, chargeCurve },
-    discharge: readDischarge(findings, `${field}.discharge`, session, read, evse, { spareWh, planStartMs }),
+    discharge: readDischarge(findings, `${field}.discharge`, session, read, evse, {
+      spareWh,
+      planStartMs,
+      fullPowerW,
+    }),
   };
 }
 
