@@ -166,6 +166,19 @@ describe("one vehicle that may give", () => {
     expect(paid.status).toBe("OPTIMAL");
   });
 
+  it("gives before it may have left only where the odds are worth it", () => {
+    const likely = (probability: number, hours: number) => {
+      const departureChances = [{ atMs: START_MS + hours * HOUR, probability }];
+      const one = site({ prices: [0.5, 0.1, 0.1], baseW: [20_000, 0, 0], vehicle: { departureChances } });
+      return plan({ ...one, unmetPricePerKwh: 1 }).sessionPlans[0].powerW[0];
+    };
+    // A kWh given saves 0.50 - 0.1235, and is 1.235 kWh missing if it leaves at 09:00.
+    expect(likely(0.2, 1)).toBe(-10_000);
+    expect(likely(0.4, 1)).toBe(0);
+    // By 10:00 it has charged again the 8.1 kWh that an hour's 10 kWh replace.
+    expect(likely(0.9, 2)).toBe(-8100);
+  });
+
   it("does not give while import costs less than nothing", () => {
     const one = plan(site({ prices: [-0.1, 0.3, -0.1], baseW: [20_000, 20_000, 20_000] }));
     const [a] = one.sessionPlans;
