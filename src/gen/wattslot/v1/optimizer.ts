@@ -1177,12 +1177,11 @@ export interface SolveReport {
     | number
     | undefined;
   /**
-   * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved, as for the
-   * flattest load with a battery or with vehicles that give. Where
-   * currents add up at different angles it holds for limits that are up to 0.9 % lower; with charge
-   * curves, for vehicles that take no more in all of a slot than at the end of it that allows less; with
-   * a battery, for charging up to the highest import that was planned without it. A plan that does better
-   * than that is its own bound.
+   * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved, as for
+   * the flattest load with a battery or with vehicles that give. Where currents add up at different
+   * angles it holds for limits that are up to 0.9 % lower; with charge curves, for vehicles that take no
+   * more in all of a slot than at the end of it that allows less; with a battery, for charging up to the
+   * highest import that was planned without it. A plan that does better than that is its own bound.
    */
   bound?:
     | number
