@@ -45,6 +45,7 @@ export function site(vehicles: number, seed: number): Problem {
       maxCurrentA: random.chance(0.3) ? 16 : Number.POSITIVE_INFINITY,
       minCurrentA: 0,
       maxPowerW: Number.POSITIVE_INFINITY,
+      minPowerW: 0,
       phaseCount: isDc ? 3 : random.chance(0.25) ? 1 : evses[n].phases.length,
       priority: random.chance(0.1) ? 2 : 1,
       uninterruptible: false,

@@ -72,7 +72,8 @@ export function answer(
     const { change, pushWave } = changeOfStay(problem, stay, sent);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
     const canSend = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
-    return { change, profile, payloadJson, wave: change === "UNCHANGED" || !canSend ? undefined : pushWave };
+    const isNews = change !== "UNCHANGED" || sessions[first].isAwaited === true;
+    return { change, profile, payloadJson, wave: isNews && canSend ? pushWave : undefined };
   });
   const { excesses, checks } = check(problem, emitted);
   const push = pushOrder(

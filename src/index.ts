@@ -6,6 +6,7 @@ export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 export * from "./grpc/client.ts";
 export { toProblem } from "./grpc/convert.ts";
 export { toResponse } from "./grpc/response.ts";
+export { sessionWithNeeds, type Whereabouts } from "./grpc/vehicle.ts";
 export {
   type ChargingStation,
   type CompositePeriod,
@@ -13,6 +14,22 @@ export {
   compositeSchedule,
   type StationEvse,
 } from "./ocpp/composite.ts";
+export {
+  judgeSchedule,
+  type NotifyEvChargingSchedule,
+  readEvSchedule,
+  readProfileRequest,
+  type ScheduledEvse,
+  type ScheduleExcess,
+  type SetChargingProfile2x,
+} from "./ocpp/ev-schedule.ts";
+export {
+  type MeterValues16,
+  type NotifyEvChargingNeeds,
+  type ReadNeeds,
+  readNeeds,
+  type VehicleNeeds,
+} from "./ocpp/needs.ts";
 export {
   type ChargerCapabilities,
   type ChargerFeature,

@@ -49,6 +49,7 @@ export function practiceSite(vehicles: number): Problem {
       maxCurrentA: n % 3 === 0 ? 16 : Number.POSITIVE_INFINITY,
       minCurrentA: 0,
       maxPowerW: Number.POSITIVE_INFINITY,
+      minPowerW: 0,
       phaseCount: phases.length,
       priority: 1,
       uninterruptible: false,

@@ -33,7 +33,7 @@ export function chargingRange(
   const phases = evse.supply === "AC" ? evse.phases.slice(0, session.phaseCount) : evse.phases;
   const unitW = wattsPerAmpere(voltagesOf(site)[evse.circuit], evse.supply, phases);
   let maxPowerW = Math.min(evse.maxPowerW, session.maxPowerW);
-  let minPowerW = evse.minPowerW;
+  let minPowerW = Math.max(evse.minPowerW, session.minPowerW);
   if (evse.supply !== "DC") {
     maxPowerW = Math.min(maxPowerW, Math.min(evse.maxCurrentA, session.maxCurrentA) * unitW);
     minPowerW = Math.max(minPowerW, Math.max(evse.minCurrentA, session.minCurrentA) * unitW);

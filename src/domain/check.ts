@@ -129,6 +129,7 @@ function batteryAsVehicle(
     maxCurrentA: Number.POSITIVE_INFINITY,
     minCurrentA: 0,
     maxPowerW: Number.POSITIVE_INFINITY,
+    minPowerW: 0,
     phaseCount: 3,
     priority: 1,
     uninterruptible: false,
@@ -203,9 +204,10 @@ function phaseVoltages({ site }: Problem): number[] {
 
 function lowestUsableW({ site }: Problem, session: Session, wattsPerAmpere: number): number {
   const evse = site.evses[session.evse];
-  if (evse.supply === "DC") return evse.minPowerW;
+  const minimumW = Math.max(evse.minPowerW, session.minPowerW);
+  if (evse.supply === "DC") return minimumW;
   const minimumA = Math.max(evse.minCurrentA, session.minCurrentA);
-  return Math.max(evse.minPowerW, minimumA * wattsPerAmpere);
+  return Math.max(minimumW, minimumA * wattsPerAmpere);
 }
 
 /** What a charger that rejects 0 is told at the least: the lowest usable power, up to a whole step. */

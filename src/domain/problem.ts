@@ -149,6 +149,7 @@ export interface Session {
   maxCurrentA: number;
   minCurrentA: number;
   maxPowerW: number;
+  minPowerW: number;
   /** Number of phases that the vehicle draws from, the first ones of the EVSE. */
   phaseCount: number;
   priority: number;
@@ -163,6 +164,8 @@ export interface Session {
   discharge: Discharge | undefined;
   /** The stay goes on with the next session, on another number of phases: they are one vehicle's. */
   goesOn: boolean;
+  /** The charger waits for a profile: it is sent one even if that is what it holds. */
+  isAwaited?: boolean;
   /** What the charger was last told. */
   installed: { powerW: Series; chargingProfileId: number; numberPhases?: Series | undefined } | undefined;
 }

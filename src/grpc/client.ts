@@ -1,9 +1,23 @@
 import { once } from "node:events";
 import { finished } from "node:stream/promises";
-import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  type ClientUnaryCall,
+  credentials,
+  Metadata,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { type ErrorCode, type FieldViolation, WattslotError } from "../domain/errors.ts";
 import { BadRequest } from "../gen/google/rpc/error_details.ts";
 import { Status } from "../gen/google/rpc/status.ts";
+import {
+  ChargingNeedsServiceClient,
+  NotifyEvChargingNeedsRequest,
+  type NotifyEvChargingNeedsResponse,
+  NotifyEvChargingScheduleRequest,
+  type NotifyEvChargingScheduleResponse,
+} from "../gen/wattslot/v1/charging_needs.ts";
 import {
   type OptimizeBatchResponse,
   OptimizeRequest,
@@ -11,6 +25,13 @@ import {
   OptimizerServiceClient,
 } from "../gen/wattslot/v1/optimizer.ts";
 
+export {
+  ChargingNeedsStatus,
+  NotifyEvChargingNeedsRequest,
+  type NotifyEvChargingNeedsResponse,
+  NotifyEvChargingScheduleRequest,
+  type NotifyEvChargingScheduleResponse,
+} from "../gen/wattslot/v1/charging_needs.ts";
 export {
   Change,
   ChargingRateUnit,
@@ -24,6 +45,7 @@ export {
   PlanStatus,
   type PlanSummary,
   Preference,
+  PriceForm,
   type SessionPlan,
   ShortfallCause,
   SolverKind,
@@ -34,16 +56,26 @@ export {
 /** A request of which any part may be left out; what is left out has the contract's default. */
 export type PartialRequest = Parameters<typeof OptimizeRequest.fromPartial>[0];
 
+export interface CallOptions {
+  /** The server answers before. Default 15 000. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
 /** A connection to a Wattslot server. */
 export interface Optimizer {
-  /**
-   * Plans one site; the server answers before `timeoutMs` (default 15 000). Rejects with a
-   * WattslotError that names every wrong field of a bad request.
-   */
-  optimize(
-    request: PartialRequest,
-    options?: { timeoutMs?: number; signal?: AbortSignal },
-  ): Promise<OptimizeResponse>;
+  /** Plans one site. Rejects with a WattslotError that names every wrong field of a bad request. */
+  optimize(request: PartialRequest, options?: CallOptions): Promise<OptimizeResponse>;
+  /** Plans a site with a vehicle that has said what it needs; as for `optimize`. */
+  notifyEvChargingNeeds(
+    request: Parameters<typeof NotifyEvChargingNeedsRequest.fromPartial>[0],
+    options?: CallOptions,
+  ): Promise<NotifyEvChargingNeedsResponse>;
+  /** Judges how a vehicle means to charge, and plans anew where that is not inside of what it may; as for `optimize`. */
+  notifyEvChargingSchedule(
+    request: Parameters<typeof NotifyEvChargingScheduleRequest.fromPartial>[0],
+    options?: CallOptions,
+  ): Promise<NotifyEvChargingScheduleResponse>;
   /**
    * Plans many sites over one stream. Requests are taken as fast as the server plans; answers come
    * as each is ready, not in order, an error of one request in its answer. Throws a WattslotError when
@@ -67,30 +99,48 @@ export function connect(
   address: string,
   channelCredentials: ChannelCredentials = credentials.createInsecure(),
 ): Optimizer {
-  const client = new OptimizerServiceClient(address, channelCredentials, {
-    // The bounds of an answer are the server's.
-    "grpc.max_receive_message_length": -1,
-  });
+  // The bounds of an answer are the server's.
+  const channelOptions = { "grpc.max_receive_message_length": -1 };
+  const client = new OptimizerServiceClient(address, channelCredentials, channelOptions);
+  const needs = new ChargingNeedsServiceClient(address, channelCredentials, channelOptions);
   return {
-    optimize: (request, { timeoutMs = 15_000, signal } = {}) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(new WattslotError("CANCELLED", "cancelled before it was sent"));
-        const call = client.optimize(
-          OptimizeRequest.fromPartial(request),
-          new Metadata(),
-          { deadline: Date.now() + timeoutMs },
-          (error, response) => {
-            signal?.removeEventListener("abort", cancel);
-            if (error === null) resolve(response);
-            else reject(fromServiceError(error));
-          },
-        );
-        const cancel = () => call.cancel();
-        signal?.addEventListener("abort", cancel, { once: true });
-      }),
+    optimize: (request, options) =>
+      unary(options, (...call) => client.optimize(OptimizeRequest.fromPartial(request), ...call)),
+    notifyEvChargingNeeds: (request, options) =>
+      unary(options, (...call) =>
+        needs.notifyEvChargingNeeds(NotifyEvChargingNeedsRequest.fromPartial(request), ...call),
+      ),
+    notifyEvChargingSchedule: (request, options) =>
+      unary(options, (...call) =>
+        needs.notifyEvChargingSchedule(NotifyEvChargingScheduleRequest.fromPartial(request), ...call),
+      ),
     optimizeBatch: (requests, { signal } = {}) => batch(client, requests, signal),
-    close: () => client.close(),
+    close: () => {
+      client.close();
+      needs.close();
+    },
   };
+}
+
+/** One call with one answer. */
+function unary<Response>(
+  { timeoutMs = 15_000, signal }: CallOptions = {},
+  send: (
+    metadata: Metadata,
+    options: { deadline: number },
+    done: (error: ServiceError | null, response: Response) => void,
+  ) => ClientUnaryCall,
+): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new WattslotError("CANCELLED", "cancelled before it was sent"));
+    const call = send(new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+      signal?.removeEventListener("abort", cancel);
+      if (error === null) resolve(response);
+      else reject(fromServiceError(error));
+    });
+    const cancel = () => call.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+  });
 }
 
 async function* batch(

@@ -4,16 +4,19 @@ import type { Logger } from "pino";
 import type { Engine } from "../engine.ts";
 import { HealthService } from "../gen/grpc/health/v1/health.ts";
 import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts";
+import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
 import { BOUNDS } from "./bounds.ts";
 import { observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
+import { chargingNeedsService } from "./needs.ts";
 import { reflectionService } from "./reflection.ts";
 import { optimizerService } from "./service.ts";
 
 const OPTIMIZER = "wattslot.v1.OptimizerService";
-const SERVICES = [OPTIMIZER, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+const CHARGING_NEEDS = "wattslot.v1.ChargingNeedsService";
+const SERVICES = [OPTIMIZER, CHARGING_NEEDS, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
 const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": BOUNDS.messageBytes,
@@ -49,12 +52,13 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves the optimizer with health and reflection, without TLS. Rejects where it can't listen. */
+/** Serves the optimizer and what vehicles say of their needs with health and reflection, without TLS. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
-  const health = createHealth([OPTIMIZER]);
+  const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
   const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
+  server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
   server.addService(bytesService(ServerReflectionService), reflectionService(SERVICES));
 

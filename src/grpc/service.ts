@@ -20,10 +20,7 @@ export function optimizerService(engine: Engine, parallel: number): UntypedServi
   return {
     optimize: unary(OptimizerServiceService.optimize, async (request, context) => {
       const { response, plan } = await optimize(engine, request, context);
-      const { facts } = context.call;
-      facts.sessions = plan.sessionPlans.length;
-      facts.slots = plan.slotStartsMs.length;
-      facts.planStatus = plan.status;
+      tellOf(context, plan);
       return response;
     }),
     optimizeBatch: bidiStream(OptimizerServiceService.optimizeBatch, (requests, context) => {
@@ -39,13 +36,24 @@ export function optimizerService(engine: Engine, parallel: number): UntypedServi
   };
 }
 
-async function optimize(
+/** Leaves in the log what came of a call. */
+export function tellOf({ call: { facts } }: Context, plan: SitePlan): void {
+  facts.sessions = plan.sessionPlans.length;
+  facts.slots = plan.slotStartsMs.length;
+  facts.planStatus = plan.status;
+}
+
+/** Plans a request; the charger of the session `awaitedId` gets a profile even if that is what it holds. */
+export async function optimize(
   engine: Engine,
   request: OptimizeRequest,
   { signal, deadlineMs }: Context,
+  awaitedId?: string,
 ): Promise<{ response: OptimizeResponse; plan: SitePlan }> {
   const startMs = Date.now();
   const problem = toProblem(request, startMs);
+  const awaited = problem.sessions.find(({ sessionId }) => sessionId === awaitedId);
+  if (awaited !== undefined) awaited.isAwaited = true;
   const plan = await engine.optimise(problem, {
     signal,
     deadlineMs: answerByMs(startMs, problem.timeLimitMs, deadlineMs),

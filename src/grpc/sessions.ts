@@ -88,6 +88,8 @@ function whyUnchargeable(
     return { field: `sessions[${n}].max_power_w`, reason: tooLow };
   if (canCharge({ maxCurrentA: Number.POSITIVE_INFINITY }))
     return { field: `sessions[${n}].max_current_a`, reason: tooLow };
+  if (canCharge({ minPowerW: 0 }))
+    return { field: `sessions[${n}].min_power_w`, reason: `is more than it can get: ${cannot}` };
   if (canCharge({ minCurrentA: 0 }))
     return { field: `sessions[${n}].min_current_a`, reason: `is more than it can get: ${cannot}` };
   return {
@@ -251,7 +253,7 @@ function readNeed(
   return { energyWh, battery: undefined, spareWh: 0 };
 }
 
-type Vehicle = Pick<Session, "maxCurrentA" | "minCurrentA" | "maxPowerW" | "phaseCount">;
+type Vehicle = Pick<Session, "maxCurrentA" | "minCurrentA" | "maxPowerW" | "minPowerW" | "phaseCount">;
 
 function readVehicle(
   findings: Findings,
@@ -271,6 +273,10 @@ function readVehicle(
     session.maxPowerW === undefined
       ? Number.POSITIVE_INFINITY
       : findings.number(`${field}.max_power_w`, session.maxPowerW, POWER_W);
+  const minPowerW = findings.number(`${field}.min_power_w`, session.minPowerW, POWER_W);
+  if (minPowerW > maxPowerW) {
+    findings.wrong(`${field}.min_power_w`, `${minPowerW} is above max_power_w, ${maxPowerW}`);
+  }
   const phases = findings.whole(`${field}.phases`, session.phases, 0, 3);
   // Between two lines there is one voltage.
   const wired = evse?.supply === "AC_LINE_TO_LINE" ? 1 : (evse?.phases.length ?? 3);
@@ -286,6 +292,7 @@ function readVehicle(
       minCurrentA,
       maxCurrentA,
       maxPowerW,
+      minPowerW,
       phaseCount: phases === 0 ? wired : Math.min(phases, wired),
     };
   }
@@ -296,7 +303,7 @@ function readVehicle(
       "max_current_a, min_current_a and phases are the vehicle's limits on AC: they have no effect on DC",
     );
   }
-  return { minCurrentA: 0, maxCurrentA: Number.POSITIVE_INFINITY, maxPowerW, phaseCount: wired };
+  return { minCurrentA: 0, maxCurrentA: Number.POSITIVE_INFINITY, maxPowerW, minPowerW, phaseCount: wired };
 }
 
 function refuseUncontrolled(

@@ -54,6 +54,11 @@ const CURRENT_A = { min: 0, max: LARGEST.currentA };
 const MOST_SWITCHES = 20;
 const PRIMARY_V = { min: 50, max: 100_000 };
 
+/** Share of the metered energy that reaches a battery, where none is given. */
+export function defaultEfficiency(supply: number): number {
+  return supply === Supply.DC ? 0.95 : 0.9;
+}
+
 /** The site without its tariff, and how the request's ids lead into it. */
 export interface ReadSite {
   site: Omit<Site, "tariff">;
@@ -98,7 +103,7 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     }
     const voltageV = voltages[circuit ?? 0] ?? nominalVoltageV;
     const read = readEvse(findings, field, evse, { circuit: circuit ?? 0, voltageV });
-    const efficiency = evse.efficiency ?? (read.supply === "DC" ? 0.95 : 0.9);
+    const efficiency = evse.efficiency ?? defaultEfficiency(evse.supply);
     efficiencies.push(findings.number(`${field}.efficiency`, efficiency, EFFICIENCY));
     return read;
   });

@@ -5,9 +5,11 @@ import {
   type InstalledProfile,
   inNamesOf2x,
   type ProfilePurpose,
+  timeOf,
   type WirePeriod,
   type WireProfile2x,
   type WireSchedule,
+  ZONE,
 } from "./wire.ts";
 
 /** What of a charging station bears on its composite schedules. */
@@ -513,12 +515,9 @@ function isSame(a: CompositePeriod, b: CompositePeriod): boolean {
   return COMPARED.every((name) => a[name] === b[name]);
 }
 
-const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
-
-/** A time without a zone is in UTC. */
 function instantOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  const atMs = Date.parse(ZONE.test(text) ? text : `${text}Z`);
+  const atMs = timeOf(text);
   if (Number.isNaN(atMs)) throw new WattslotError("INVALID_ARGUMENT", `${JSON.stringify(text)} is no time`);
   return atMs;
 }

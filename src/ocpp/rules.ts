@@ -4,6 +4,7 @@ import {
   type InstalledProfile,
   inNamesOf2x,
   type ProfilePurpose,
+  timeOf,
   type WireOperationMode,
   type WirePeriod,
   type WireProfile,
@@ -187,12 +188,10 @@ const present = (
 
 const modeOf = (period: WirePeriod): WireOperationMode => period.operationMode ?? "ChargingOnly";
 
-const instant = (text: string): number => Date.parse(/(Z|[+-]\d\d:\d\d)$/.test(text) ? text : `${text}Z`);
-
 function validity({ validFrom, validTo }: WireProfile2x): [number, number] {
   return [
-    validFrom === undefined ? Number.NEGATIVE_INFINITY : instant(validFrom),
-    validTo === undefined ? Number.POSITIVE_INFINITY : instant(validTo),
+    validFrom === undefined ? Number.NEGATIVE_INFINITY : timeOf(validFrom),
+    validTo === undefined ? Number.POSITIVE_INFINITY : timeOf(validTo),
   ];
 }
 

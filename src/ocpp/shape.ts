@@ -1,3 +1,4 @@
+import { WattslotError } from "../domain/errors.ts";
 import type { OcppVersion } from "../domain/problem.ts";
 
 /** A place in a message whose form is wrong. */
@@ -10,6 +11,8 @@ export interface Misfit {
 type Form =
   | "int"
   | "count"
+  | "percent"
+  | "amount"
   | "number"
   | "boolean"
   | "text"
@@ -238,6 +241,178 @@ const REQUESTS: Record<OcppVersion, Fields> = {
   "2.1": { "evseId!": "int", "chargingProfile!": PROFILE_21, customData: "object" },
 };
 
+const NEEDS_201: Fields = {
+  maxScheduleTuples: "int",
+  "evseId!": "int",
+  "chargingNeeds!": {
+    acChargingParameters: {
+      "energyAmount!": "count",
+      "evMinCurrent!": "count",
+      "evMaxCurrent!": "count",
+      "evMaxVoltage!": "count",
+      customData: "object",
+    },
+    dcChargingParameters: {
+      "evMaxCurrent!": "count",
+      "evMaxVoltage!": "count",
+      energyAmount: "count",
+      evMaxPower: "count",
+      stateOfCharge: "percent",
+      evEnergyCapacity: "count",
+      fullSoC: "percent",
+      bulkSoC: "percent",
+      customData: "object",
+    },
+    "requestedEnergyTransfer!": ["DC", "AC_single_phase", "AC_two_phase", "AC_three_phase"],
+    departureTime: "time",
+    customData: "object",
+  },
+  customData: "object",
+};
+
+const TRANSFERS_21 = [
+  "AC_single_phase",
+  "AC_two_phase",
+  "AC_three_phase",
+  "DC",
+  "AC_BPT",
+  "AC_BPT_DER",
+  "AC_DER",
+  "DC_BPT",
+  "DC_ACDP",
+  "DC_ACDP_BPT",
+  "WPT",
+] as const;
+
+/** A power on L1, or on all phases, and on L2 and L3. */
+const amountByPhase = (name: string): Fields => ({
+  [name]: "amount",
+  [`${name}_L2`]: "amount",
+  [`${name}_L3`]: "amount",
+});
+
+const NEEDS_21: Fields = {
+  maxScheduleTuples: "count",
+  "evseId!": "int",
+  timestamp: "time",
+  "chargingNeeds!": {
+    acChargingParameters: {
+      "energyAmount!": "amount",
+      "evMinCurrent!": "amount",
+      "evMaxCurrent!": "amount",
+      "evMaxVoltage!": "amount",
+      customData: "object",
+    },
+    dcChargingParameters: {
+      "evMaxCurrent!": "amount",
+      "evMaxVoltage!": "amount",
+      energyAmount: "amount",
+      evMaxPower: "amount",
+      stateOfCharge: "percent",
+      evEnergyCapacity: "amount",
+      fullSoC: "percent",
+      bulkSoC: "percent",
+      customData: "object",
+    },
+    v2xChargingParameters: {
+      ...amountByPhase("minChargePower"),
+      ...amountByPhase("maxChargePower"),
+      ...amountByPhase("minDischargePower"),
+      ...amountByPhase("maxDischargePower"),
+      minChargeCurrent: "amount",
+      maxChargeCurrent: "amount",
+      minDischargeCurrent: "amount",
+      maxDischargeCurrent: "amount",
+      minVoltage: "amount",
+      maxVoltage: "amount",
+      evTargetEnergyRequest: "number",
+      evMinEnergyRequest: "number",
+      evMaxEnergyRequest: "number",
+      evMinV2XEnergyRequest: "number",
+      evMaxV2XEnergyRequest: "number",
+      targetSoC: "percent",
+      customData: "object",
+    },
+    derChargingParameters: "object",
+    evEnergyOffer: "object",
+    "requestedEnergyTransfer!": TRANSFERS_21,
+    availableEnergyTransfer: new ListOf(TRANSFERS_21, 1, Number.POSITIVE_INFINITY),
+    controlMode: ["ScheduledControl", "DynamicControl"],
+    mobilityNeedsMode: ["EVCC", "EVCC_SECC"],
+    departureTime: "time",
+    customData: "object",
+  },
+  customData: "object",
+};
+
+const METER_VALUES_16: Fields = {
+  "connectorId!": "int",
+  transactionId: "int",
+  "meterValue!": new ListOf(
+    {
+      "timestamp!": "time",
+      "sampledValue!": new ListOf(
+        {
+          "value!": "text",
+          context: "text",
+          format: "text",
+          measurand: "text",
+          phase: "text",
+          location: "text",
+          unit: "text",
+        },
+        0,
+        Number.POSITIVE_INFINITY,
+      ),
+    },
+    0,
+    Number.POSITIVE_INFINITY,
+  ),
+};
+
+const NEEDS: Record<OcppVersion, Fields> = {
+  "1.6": METER_VALUES_16,
+  "2.0.1": NEEDS_201,
+  "2.1": NEEDS_21,
+};
+
+const EV_SCHEDULE: Record<"2.0.1" | "2.1", Fields> = {
+  "2.0.1": {
+    "timeBase!": "time",
+    "chargingSchedule!": SCHEDULE_201,
+    "evseId!": "int",
+    customData: "object",
+  },
+  "2.1": {
+    "timeBase!": "time",
+    "chargingSchedule!": SCHEDULE_21,
+    "evseId!": "int",
+    selectedChargingScheduleId: "count",
+    powerToleranceAcceptance: "boolean",
+    customData: "object",
+  },
+};
+
+/**
+ * Where a value is not what a version tells of a vehicle's needs by its form: NotifyEVChargingNeeds, in 1.6 MeterValues.
+ * Amounts below 0 are none, but for the energies that a bidirectional vehicle asks for.
+ */
+export function misfitsOfNeeds(value: unknown, version: OcppVersion): Misfit[] {
+  return misfits(value, NEEDS[version], "");
+}
+
+/** The same for a NotifyEVChargingSchedule request. */
+export function misfitsOfEvSchedule(value: unknown, version: "2.0.1" | "2.1"): Misfit[] {
+  return misfits(value, EV_SCHEDULE[version], "");
+}
+
+/** INVALID_ARGUMENT that names every misfit of a payload. */
+export function unreadable(misfits: readonly Misfit[]): WattslotError {
+  const violations = misfits.map(({ path, problem }) => ({ field: path, description: problem }));
+  const [{ field, description }] = violations;
+  return new WattslotError("INVALID_ARGUMENT", `can't be read: ${field} ${description}`, { violations });
+}
+
 /**
  * Where a value is not a charging profile of a version by its form: fields that are missing, not known, or not of
  * their type. Of taxes, fees and customData only that they are objects is looked at.
@@ -302,6 +477,14 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
       return isInteger(value) ? [] : wrong("is not a 32-bit integer");
     case "count":
       return isInteger(value) && (value as number) >= 0 ? [] : wrong("is not a 32-bit integer from 0 on");
+    case "percent":
+      return isInteger(value) && (value as number) >= 0 && (value as number) <= 100
+        ? []
+        : wrong("is not an integer from 0 to 100");
+    case "amount":
+      return Number.isFinite(value) && (value as number) >= 0
+        ? []
+        : wrong("is not a finite number from 0 on");
     case "number":
       return Number.isFinite(value) ? [] : wrong("is not a finite number");
     case "boolean":

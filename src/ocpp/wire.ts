@@ -179,3 +179,11 @@ export function inNamesOf2x(profile: WireProfile): WireProfile2x {
     chargingSchedule: [chargingSchedule],
   };
 }
+
+/** Where a time says its zone. */
+export const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
+
+/** A time on the wire as epoch ms; one without a zone is in UTC, what is no time is NaN. */
+export function timeOf(text: string): number {
+  return Date.parse(ZONE.test(text) ? text : `${text}Z`);
+}

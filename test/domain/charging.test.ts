@@ -77,6 +77,13 @@ describe("ranges", () => {
       // 159 steps of 0.1 A: 15.9 A.
       { maxPowerW: 10_971 },
     ],
+    [
+      "the vehicle's minimum power above the EVSE's",
+      { minPowerW: 5000 },
+      {},
+      { minPowerW: 6000 },
+      { minPowerW: 87 * 69 },
+    ],
     ["the EVSE's minimum power above its minimum current", { minPowerW: 5000 }, {}, {}, { minPowerW: 5037 }],
     [
       "the vehicle's limits",

@@ -456,6 +456,12 @@ const CASES: Case[] = [
     ["sessions[0].min_current_a"],
   ],
   ["negative vehicle power", ({ sessions }) => (sessions[0].maxPowerW = -1), ["sessions[0].max_power_w"]],
+  ["negative least power", ({ sessions }) => (sessions[0].minPowerW = -1), ["sessions[0].min_power_w"]],
+  [
+    "least above most power",
+    ({ sessions }) => Object.assign(sessions[0], { minPowerW: 5001, maxPowerW: 5000 }),
+    ["sessions[0].min_power_w"],
+  ],
   [
     "NaN vehicle current",
     ({ sessions }) => (sessions[0].maxCurrentA = Number.NaN),
@@ -852,6 +858,7 @@ test("the minimal request gets every default", () => {
     maxCurrentA: Number.POSITIVE_INFINITY,
     minCurrentA: 0,
     maxPowerW: Number.POSITIVE_INFINITY,
+    minPowerW: 0,
     phaseCount: 3,
     priority: 1,
     uninterruptible: false,

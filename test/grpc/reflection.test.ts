@@ -46,6 +46,7 @@ describe("over the protocol", () => {
       value: {
         service: [
           { name: "wattslot.v1.OptimizerService" },
+          { name: "wattslot.v1.ChargingNeedsService" },
           { name: "grpc.health.v1.Health" },
           { name: "grpc.reflection.v1.ServerReflection" },
         ],

@@ -155,6 +155,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     startSchedule: new Date(START_MS),
     durationSeconds: undefined,
     minChargingRate: undefined,
+    pricesJson: "",
   };
   expect(response).toEqual({
     siteId: "depot",
@@ -262,6 +263,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     },
     summary: plan.summary,
     notices: plan.notices,
+    fallbackProfiles: [],
     solve: {
       solver: 2,
       solveMs: 12.346,

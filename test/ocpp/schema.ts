@@ -4,17 +4,21 @@ import formats from "ajv-formats";
 import type { OcppVersion } from "../../src/domain/problem.ts";
 
 const SCHEMA_FILES = { "1.6": "ocpp1_6", "2.0.1": "ocpp2_0_1", "2.1": "ocpp2_1" };
-const REQUEST_IDS = ["urn:SetChargingProfile.req", "urn:SetChargingProfileRequest"];
 
 /**
- * The official JSON schema of the SetChargingProfile request, in Ajv's strict mode with formats
+ * The official JSON schema of a message, such as MeterValuesRequest, in Ajv's strict mode with formats
  * checked. The returned function tells what is wrong with a payload; empty means valid.
  */
-export function validatorFor(version: OcppVersion): (payload: unknown) => string[] {
+export function validatorFor(
+  version: OcppVersion,
+  message = "SetChargingProfileRequest",
+): (payload: unknown) => string[] {
+  const isOld = version !== "2.1";
+  const id = `urn:${isOld ? message.replace(/Request$/, ".req").replace(/Response$/, ".conf") : message}`;
   const url = import.meta.resolve(`ocpp-rpc/lib/schemas/${SCHEMA_FILES[version]}.json`);
   const schemas = JSON.parse(readFileSync(new URL(url), "utf8"), withoutDeadKeyword) as { $id: string }[];
-  const found = schemas.find(({ $id }) => REQUEST_IDS.includes($id));
-  if (found === undefined) throw new Error(`no schema of SetChargingProfile for ${version}`);
+  const found = schemas.find(({ $id }) => $id === id);
+  if (found === undefined) throw new Error(`no schema of ${message} for ${version}`);
   // The ids lack a namespace, which makes them no URN; all references are local.
   const { $id: _, ...schema } = found;
   const ajv = new Ajv({

@@ -66,6 +66,7 @@ export function session(over: Partial<Session> = {}): Session {
     maxCurrentA: Number.POSITIVE_INFINITY,
     minCurrentA: 0,
     maxPowerW: Number.POSITIVE_INFINITY,
+    minPowerW: 0,
     phaseCount: 3,
     priority: 1,
     uninterruptible: false,

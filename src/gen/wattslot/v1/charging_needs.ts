@@ -25,7 +25,10 @@ import { OptimizeRequest, OptimizeResponse, ScheduleOffer, Session } from "./opt
 export const ChargingNeedsStatus = {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
-  /** ACCEPTED - The plan has a command for the vehicle: send it now. */
+  /**
+   * ACCEPTED - The plan has a TxProfile for the vehicle, also where that is what the charger holds: send it now, the charger
+   * waits for it.
+   */
   ACCEPTED: 1,
   /**
    * PROCESSING - A profile follows later: the vehicle goes on with what the charger has, and renegotiates then. Said where
@@ -38,8 +41,9 @@ export const ChargingNeedsStatus = {
    */
   REJECTED: 3,
   /**
-   * NO_CHARGING_PROFILE - No profile follows: what the charger holds is already what is planned. In 2.0.1, which does not have it,
-   * the command is sent again and the answer is ACCEPTED.
+   * NO_CHARGING_PROFILE - No TxProfile follows: the charger goes by its TxDefaultProfile, for which the plan may have a command. Said
+   * where the charger takes no TxProfile, or can't be reached. 2.0.1 has no such word: there the payload says Rejected, which in
+   * ISO 15118-2 means the same.
    */
   NO_CHARGING_PROFILE: 4,
   UNRECOGNIZED: -1,

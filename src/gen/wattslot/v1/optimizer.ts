@@ -715,7 +715,11 @@ export interface Session {
    * What the vehicle said over ISO 15118 of the schedules that it takes. OCPP 2.x and a TxProfile only,
    * elsewhere it has no effect, with a notice. Default: one schedule, as long as the charger takes.
    */
-  scheduleOffer: ScheduleOffer | undefined;
+  scheduleOffer:
+    | ScheduleOffer
+    | undefined;
+  /** Vehicle limit, sum over the phases: it does not charge below, so a limit is 0 or at least this. Default 0. */
+  minPowerW: number;
 }
 
 /** The schedules that a vehicle is offered over ISO 15118, of which it chooses one. */
@@ -2378,6 +2382,7 @@ function createBaseSession(): Session {
     uninterruptible: false,
     discharge: undefined,
     scheduleOffer: undefined,
+    minPowerW: 0,
   };
 }
 
@@ -2441,6 +2446,9 @@ export const Session: MessageFns<Session> = {
     }
     if (message.scheduleOffer !== undefined) {
       ScheduleOffer.encode(message.scheduleOffer, writer.uint32(154).fork()).join();
+    }
+    if (message.minPowerW !== 0) {
+      writer.uint32(161).double(message.minPowerW);
     }
     return writer;
   },
@@ -2610,6 +2618,14 @@ export const Session: MessageFns<Session> = {
             message.scheduleOffer = ScheduleOffer.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 161) {
+              break;
+            }
+
+            message.minPowerW = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2664,6 +2680,7 @@ export const Session: MessageFns<Session> = {
     message.scheduleOffer = (object.scheduleOffer !== undefined && object.scheduleOffer !== null)
       ? ScheduleOffer.fromPartial(object.scheduleOffer)
       : undefined;
+    message.minPowerW = object.minPowerW ?? 0;
     return message;
   },
 };
