@@ -25,7 +25,7 @@ import { voltagesOf } from "./domain/wiring.ts";
 import { clockOf, explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOfStay } from "./ocpp/change.ts";
-import { expand } from "./ocpp/expand.ts";
+import { expand, type ReadingContext } from "./ocpp/expand.ts";
 import { toPayload } from "./ocpp/payload.ts";
 import { toStayProfile } from "./ocpp/profile.ts";
 import { type PushOrder, pushOrder } from "./ocpp/push.ts";
@@ -64,15 +64,14 @@ export function answer(
     const evse = site.evses[sessions[first].evse];
     const { profile, powerW } = toStayProfile(problem, stay, candidate.power);
     const payloadJson = toPayload(profile, evse);
-    const steps = expand(payloadJson, evse, voltages[evse.circuit]);
+    const steps = expand(payloadJson, evse, voltages[evse.circuit], readingOf(problem, first));
     for (const [n, i] of stay.entries()) {
       emitted.push(sessions[i].goesOn || n > 0 ? during(steps, sessions[i]) : steps);
       sent.push(powerW[n]);
     }
     const { change, pushWave } = changeOfStay(problem, stay, sent);
-    // Before a vehicle is there it has no transaction that a profile could be sent for.
-    const canSend = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
-    return { change, profile, payloadJson, wave: change === "UNCHANGED" || !canSend ? undefined : pushWave };
+    const isSent = change !== "UNCHANGED" && canSend(problem, first);
+    return { change, profile, payloadJson, wave: isSent ? pushWave : undefined };
   });
   const { excesses, checks } = check(problem, emitted);
   const push = pushOrder(
@@ -184,6 +183,19 @@ export function answer(
     solve: { ...candidate.report(sent), checks },
   };
   return { plan, excesses, sent };
+}
+
+/** Before a vehicle is there it has no transaction that a profile could be sent for, or count from. */
+function canSend({ site, sessions, slotStartsMs }: Problem, i: number): boolean {
+  const { arrivalMs, transactionId, evse } = sessions[i];
+  if (arrivalMs <= slotStartsMs[0]) return true;
+  return transactionId !== "" && !site.evses[evse].ocpp.wantsRelativeProfile;
+}
+
+/** A profile has to hold from the stay's first whole second in the plan on. */
+function readingOf({ sessions, slotStartsMs }: Problem, i: number): ReadingContext {
+  const { arrivalMs, transactionStartMs } = sessions[i];
+  return { fromMs: Math.ceil(Math.max(slotStartsMs[0], arrivalMs) / 1000) * 1000, transactionStartMs };
 }
 
 /** Of what a profile says, what holds during one session of a stay. */

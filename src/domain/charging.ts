@@ -1,4 +1,4 @@
-import type { Phase, Problem, Session, Site } from "./problem.ts";
+import type { Evse, Phase, Problem, Session, Site } from "./problem.ts";
 import { voltagesOf, wattsPerAmpere } from "./wiring.ts";
 
 /** Milliseconds in an hour. */
@@ -60,6 +60,18 @@ export function chargingRange(
     floorPowerW: evse.ocpp.rejectsZeroLimit ? min : 0,
     maxDischargePowerW: giveSteps >= minSteps ? giveSteps * stepPowerW : 0,
   };
+}
+
+/** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
+const MAX_PERIODS_2X = 1024;
+
+/**
+ * Most periods that a session's profile may have from now on. Of a Relative profile one is for the time before, since
+ * the transaction began.
+ */
+export function maxPeriodsOf({ ocpp }: Evse, { arrivalMs, transactionStartMs = arrivalMs }: Session): number {
+  const most = ocpp.version === "1.6" ? ocpp.maxPeriods : Math.min(ocpp.maxPeriods, MAX_PERIODS_2X);
+  return ocpp.wantsRelativeProfile && transactionStartMs < arrivalMs ? most - 1 : most;
 }
 
 /** The slots in which a session is present: first .. end - 1, and for how long in each. */

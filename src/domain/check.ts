@@ -117,6 +117,8 @@ function batteryAsVehicle(
       limitStep: 1,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     },
   };
   const vehicle: Session = {

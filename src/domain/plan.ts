@@ -119,11 +119,19 @@ export interface ChargingProfile {
   id: number;
   stackLevel: number;
   chargingProfilePurpose: "TxProfile" | "TxDefaultProfile";
-  chargingProfileKind: "Absolute";
+  chargingProfileKind: "Absolute" | "Relative";
   /** Absent on a TxDefaultProfile. */
   transactionId: string | undefined;
-  startScheduleMs: number;
   chargingRateUnit: RateUnit;
+  /** One, or up to three that the vehicle may choose from. */
+  schedules: ChargingSchedule[];
+}
+
+export interface ChargingSchedule {
+  /** 1.6 has none. */
+  id: number;
+  /** Absent on a Relative profile, which counts from the start of the transaction. */
+  startScheduleMs: number | undefined;
   periods: ChargingSchedulePeriod[];
 }
 

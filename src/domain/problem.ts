@@ -132,6 +132,10 @@ export interface OcppCapabilities {
   /** 0 is never sent: from arrival on the lowest limit is the minimum current. */
   rejectsZeroLimit: boolean;
   prefersTxDefaultProfile: boolean;
+  /** Profiles are Relative: their times count from the start of the transaction. */
+  wantsRelativeProfile: boolean;
+  /** How far the charger's clock may be behind. */
+  clockLagMs: number;
 }
 
 export interface Session {
@@ -143,6 +147,8 @@ export interface Session {
   arrivalMs: number;
   /** Not after the end of the last slot. */
   departureMs: number;
+  /** When its transaction began, on a whole second, which may be before the plan; undefined: at arrivalMs. */
+  transactionStartMs?: number | undefined;
   /** Still to be delivered, at the meter of the EVSE. */
   energyWh: number;
   /** The vehicle's own limits; Infinity and 0 where it has none. */

@@ -8,6 +8,9 @@ import { type Findings, LARGEST, quote } from "./findings.ts";
 import { evseKey, type ReadSite } from "./site.ts";
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+// Its seconds fit into OCPP's integers many times over.
+const LONGEST_TRANSACTION_MS = 366 * DAY_MS;
 const AC_STAY_MS = 4 * HOUR_MS;
 const DC_STAY_MS = HOUR_MS;
 
@@ -131,7 +134,13 @@ function readSession(
   const isHere = stay.arrivalMs <= planStartMs;
   const { transactionId } = session;
   readTransactionId(findings, field, transactionId, evse?.ocpp.version);
-  if (transactionId === "" && isHere && evse?.ocpp.prefersTxDefaultProfile === false) {
+  const isRelative = evse?.ocpp.wantsRelativeProfile === true;
+  if (transactionId === "" && isHere && isRelative) {
+    findings.wrong(
+      `${field}.transaction_id`,
+      "is required of a vehicle that is here where its charger has wants_relative_profile: after a TxDefaultProfile the next transaction would go through the periods of this one again",
+    );
+  } else if (transactionId === "" && isHere && evse?.ocpp.prefersTxDefaultProfile === false) {
     findings.notice(
       "TRANSACTION_ID_MISSING",
       `${field}.transaction_id`,
@@ -145,6 +154,9 @@ function readSession(
     evse: context.index,
     transactionId,
     ...stay,
+    transactionStartMs: isRelative
+      ? readTransactionStart(findings, `${field}.arrival_time`, session, stay.arrivalMs, planStartMs)
+      : undefined,
     energyWh,
     ...readVehicle(findings, field, session, evse),
     priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
@@ -212,6 +224,32 @@ function readStay(
     findings.wrong(`${field}.departure_time`, "leaves no whole second to charge in");
   }
   return { arrivalMs, departureMs };
+}
+
+/** Where a Relative profile counts from. */
+function readTransactionStart(
+  findings: Findings,
+  field: string,
+  { arrivalTime }: wire.Session,
+  arrivalMs: number,
+  planStartMs: number,
+): number {
+  if (arrivalTime === undefined) {
+    findings.wrong(
+      field,
+      "is required where the charger has wants_relative_profile: its profile's times count from the start of the transaction",
+    );
+    return Number.NaN;
+  }
+  // What is wrong with it is told where the stay is read.
+  const givenMs = Math.ceil(arrivalTime.getTime() / 1000) * 1000;
+  if (planStartMs - givenMs > LONGEST_TRANSACTION_MS) {
+    findings.wrong(
+      field,
+      `is over ${LONGEST_TRANSACTION_MS / DAY_MS} days before the start of the plan: a Relative profile can't count from there`,
+    );
+  }
+  return Math.min(givenMs, arrivalMs);
 }
 
 function readTransactionId(

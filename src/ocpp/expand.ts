@@ -9,6 +9,14 @@ import { inNamesOf2x, type WireProfile } from "./wire.ts";
 /** Any payload's own time is shorter. */
 const YEAR_MS = 366 * 86_400_000;
 
+/** What a payload does not say of its own transaction; what is absent is not known. */
+export interface ReadingContext {
+  /** From when on it is read. Default: where its schedule starts. */
+  fromMs?: number;
+  /** When the transaction began, from where a Relative profile counts. Default: fromMs. */
+  transactionStartMs?: number | undefined;
+}
+
 /**
  * Reads an emitted SetChargingProfile payload back into power over time, as a charger of the EVSE's OCPP version
  * does: by the standard's rules and the composite schedule. It shares no code with what writes payloads, so
@@ -19,7 +27,12 @@ const YEAR_MS = 366 * 86_400_000;
  * Throws INTERNAL that names the field where the payload is malformed, breaks a rule of the standard or what the
  * charger says of itself, or allows what can't be told in watts.
  */
-export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): PowerStep[] {
+export function expand(
+  payloadJson: string,
+  evse: Evse,
+  phaseVoltageV: number,
+  context: ReadingContext = {},
+): PowerStep[] {
   const { profile, evseId } = requestOf(payloadJson, evse);
   const isBetween = evse.supply === "AC_LINE_TO_LINE";
   // 0 stands for the whole station, which no profile for a vehicle may name.
@@ -39,11 +52,17 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
   const { chargingSchedule, chargingProfilePurpose, transactionId, id } = inNamesOf2x(profile);
   const [{ startSchedule, chargingSchedulePeriod: periods }] = chargingSchedule;
   if (id <= 0) fail(is16(evse) ? "chargingProfileId" : "id", "is not positive");
-  if (profile.chargingProfileKind !== "Absolute") fail("chargingProfileKind", "is not Absolute");
+  const kind = evse.ocpp.wantsRelativeProfile ? "Relative" : "Absolute";
+  if (profile.chargingProfileKind !== kind) fail("chargingProfileKind", `is not ${kind}`);
   if (chargingProfilePurpose === "TxProfile" && !transactionId)
     fail("transactionId", "is missing in a TxProfile");
-  if (startSchedule === undefined) fail("startSchedule", "is missing");
-  const startMs = secondOf(startSchedule);
+  if (kind === "Relative" && startSchedule !== undefined)
+    fail("startSchedule", "has no place in a Relative profile");
+  const startMs = startSchedule === undefined ? undefined : secondOf(startSchedule);
+  const fromMs = context.fromMs ?? startMs;
+  if (fromMs === undefined) fail("startSchedule", "is missing, and the time to read from is not known");
+  if (startMs !== undefined && context.fromMs !== undefined && startMs > fromMs - evse.ocpp.clockLagMs)
+    fail("startSchedule", "is not in force yet by a clock that is behind");
   for (const [i, { numberPhases, phaseToUse = 1 }] of periods.entries()) {
     const path = `chargingSchedulePeriod[${i}]`;
     if (evse.supply === "DC" && numberPhases !== undefined)
@@ -64,18 +83,21 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
         // Where the profile ends, the charger gives what it can.
         maxCurrentA: Number.POSITIVE_INFINITY,
         maxPowerW: Number.POSITIVE_INFINITY,
-        transaction: { transactionId: transactionId ?? "", startMs },
+        transaction: {
+          transactionId: transactionId ?? "",
+          startMs: context.transactionStartMs ?? fromMs,
+        },
       },
     ],
   };
-  const window = { evseId, startMs, endMs: startMs + YEAR_MS, unit: "W" as const };
+  const window = { evseId, startMs: fromMs, endMs: fromMs + YEAR_MS, unit: "W" as const };
   return compositeSchedule(station, window).map(
     ({ startPeriod, limit, setpoint, operationMode, numberPhases }) => {
       const powerW = operationMode === "Idle" ? 0 : (setpoint ?? limit);
       if (powerW === undefined || !Number.isFinite(powerW))
         fail("the profile", `has no limit ${startPeriod} s after its start`);
       return {
-        atMs: startMs + startPeriod * 1000,
+        atMs: fromMs + startPeriod * 1000,
         numberPhases: evse.supply === "AC" ? numberPhases : undefined,
         powerW,
       };

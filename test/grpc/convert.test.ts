@@ -820,6 +820,8 @@ test("the minimal request gets every default", () => {
     limitStep: 0.1,
     rejectsZeroLimit: false,
     prefersTxDefaultProfile: false,
+    wantsRelativeProfile: false,
+    clockLagMs: 0,
   };
   const evse = {
     circuit: 0,
@@ -933,6 +935,8 @@ test("the full request is read field by field", () => {
       limitStep: 0.5,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     },
   });
   expect(site.evses[1]).toMatchObject({
@@ -1284,6 +1288,48 @@ describe("discharge", () => {
         expect.objectContaining({ code: "DISCHARGE_NOT_POSSIBLE", field: "sessions[0].discharge" }),
       );
     }
+  });
+});
+
+describe("chargers that want Relative profiles, and clocks that are behind", () => {
+  const read = (over: Partial<OcppCapabilities>, arrivalTime: Date | undefined, transactionId = "tx") => {
+    const request = minimal();
+    request.site!.evses[0].ocpp = OcppCapabilities.fromPartial(over);
+    Object.assign(request.sessions[0], { arrivalTime, transactionId });
+    return request;
+  };
+  const relative = { wantsRelativeProfile: true };
+
+  test("are told when the transaction began, on a whole second", () => {
+    const before = new Date(START_MS - 90_500);
+    expect(toProblem(read(relative, before), START_MS).sessions[0]).toMatchObject({
+      arrivalMs: START_MS,
+      transactionStartMs: START_MS - 90_000,
+    });
+    expect(toProblem(read(relative, at(0)), START_MS).sessions[0].transactionStartMs).toBe(START_MS);
+    expect(toProblem(read({}, before), START_MS).sessions[0].transactionStartMs).toBeUndefined();
+    const { ocpp } = toProblem(read({ clockLagSeconds: 60 }, before), START_MS).site.evses[0];
+    expect(ocpp).toMatchObject({ wantsRelativeProfile: false, clockLagMs: 60_000 });
+  });
+
+  test("are refused what a profile that counts from the transaction can't keep safe", () => {
+    const here = new Date(START_MS - HOUR_MS);
+    expect(wrongFields(read(relative, undefined))).toEqual(["sessions[0].arrival_time"]);
+    expect(wrongFields(read(relative, new Date(START_MS - 367 * 24 * HOUR_MS)))).toEqual([
+      "sessions[0].arrival_time",
+    ]);
+    expect(wrongFields(read(relative, here, ""))).toEqual(["sessions[0].transaction_id"]);
+    expect(wrongFields(read({ ...relative, prefersTxDefaultProfile: true, maxPeriods: 2 }, here))).toEqual([
+      "site.evses[0].ocpp.max_periods",
+      "site.evses[0].ocpp.prefers_tx_default_profile",
+    ]);
+    expect(wrongFields(read({ clockLagSeconds: 3601 }, here))).toEqual([
+      "site.evses[0].ocpp.clock_lag_seconds",
+    ]);
+    const { notices } = toProblem(read({ ...relative, clockLagSeconds: 5 }, here), START_MS);
+    expect(notices.map(({ code, field }) => `${code} ${field}`)).toContain(
+      "CLOCK_LAG_UNUSED site.evses[0].ocpp.clock_lag_seconds",
+    );
   });
 });
 

@@ -25,11 +25,16 @@ const plan: SitePlan = {
           chargingProfilePurpose: "TxProfile",
           chargingProfileKind: "Absolute",
           transactionId: "4711",
-          startScheduleMs: START_MS,
           chargingRateUnit: "A",
-          periods: [
-            { startPeriodS: 0, limit: 16, numberPhases: 3 },
-            { startPeriodS: 900, limit: 0, numberPhases: 3 },
+          schedules: [
+            {
+              id: 21,
+              startScheduleMs: START_MS,
+              periods: [
+                { startPeriodS: 0, limit: 16, numberPhases: 3 },
+                { startPeriodS: 900, limit: 0, numberPhases: 3 },
+              ],
+            },
           ],
         },
       },
@@ -69,9 +74,14 @@ const plan: SitePlan = {
           chargingProfilePurpose: "TxDefaultProfile",
           chargingProfileKind: "Absolute",
           transactionId: undefined,
-          startScheduleMs: START_MS,
           chargingRateUnit: "W",
-          periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+          schedules: [
+            {
+              id: 12,
+              startScheduleMs: START_MS,
+              periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+            },
+          ],
         },
       },
       powerW: Float64Array.of(0, 0),
@@ -155,6 +165,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     startSchedule: new Date(START_MS),
     durationSeconds: undefined,
     minChargingRate: undefined,
+    pricesJson: "",
   };
   expect(response).toEqual({
     siteId: "depot",
@@ -262,6 +273,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     },
     summary: plan.summary,
     notices: plan.notices,
+    fallbackProfiles: [],
     solve: {
       solver: 2,
       solveMs: 12.346,

@@ -48,7 +48,15 @@ function readByCharger(problem: Problem, session: Problem["sessions"][number], p
   const profile = is16 ? message.csChargingProfiles : message.chargingProfile;
   const schedule = is16 ? profile.chargingSchedule : profile.chargingSchedule[0];
   expect(is16 ? message.connectorId : message.evseId).toBe(evse.evseId);
-  const startMs = Date.parse(schedule.startSchedule);
+  const isRelative = profile.chargingProfileKind === "Relative";
+  expect(isRelative).toBe(evse.ocpp.wantsRelativeProfile);
+  expect("startSchedule" in schedule).toBe(!isRelative);
+  const firstMs = Math.max(session.arrivalMs, problem.slotStartsMs[0]);
+  const startMs = isRelative
+    ? (session.transactionStartMs ?? Number.NaN)
+    : Date.parse(schedule.startSchedule);
+  // By the clock of a charger that is behind it must be in force, too.
+  if (!isRelative) expect(startMs).toBeLessThanOrEqual(firstMs - evse.ocpp.clockLagMs);
   const voltageV = voltageOf(problem, evse);
   interface Period {
     startPeriod: number;
@@ -56,11 +64,16 @@ function readByCharger(problem: Problem, session: Problem["sessions"][number], p
     setpoint?: number;
     numberPhases?: number;
   }
-  return schedule.chargingSchedulePeriod.map(({ startPeriod, limit, setpoint, numberPhases }: Period) => {
-    const rate = limit ?? setpoint ?? 0;
-    const powerW = schedule.chargingRateUnit === "W" ? rate : rate * voltageV * (numberPhases ?? 3);
-    return { atMs: startMs + 1000 * startPeriod, powerW, numberPhases };
-  });
+  const steps: PowerStep[] = schedule.chargingSchedulePeriod.map(
+    ({ startPeriod, limit, setpoint, numberPhases }: Period) => {
+      const rate = limit ?? setpoint ?? 0;
+      const powerW = schedule.chargingRateUnit === "W" ? rate : rate * voltageV * (numberPhases ?? 3);
+      return { atMs: startMs + 1000 * startPeriod, powerW, numberPhases };
+    },
+  );
+  // What it says of the time before the vehicle's part of the plan is over.
+  const now = steps.findLastIndex(({ atMs }) => atMs <= firstMs);
+  return steps.slice(now).map((step, n) => (n === 0 ? { ...step, atMs: firstMs } : step));
 }
 
 /** The same with each session cut where its profile changes the number of phases, as if another vehicle came then. */
@@ -99,6 +112,7 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     let profiles = 0;
     let givenWh = 0;
     let onFewerPhases = 0;
+    let relative = 0;
     for (let seed = 0; seed < REQUESTS; seed++) {
       const valid = randomRequest(seed);
       const request = seed % 3 === 0 ? spoil(valid, seed) : valid;
@@ -125,6 +139,7 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
         expect(validatorFor(version)(JSON.parse(command.payloadJson)), `seed ${seed} session ${i}`).toEqual(
           [],
         );
+        if (problem.site.evses[problem.sessions[i].evse].ocpp.wantsRelativeProfile) relative++;
         const steps = readByCharger(problem, problem.sessions[i], command.payloadJson);
         expect(steps.length, `seed ${seed} session ${i}`).toBeLessThanOrEqual(maxPeriods);
         const { evse, phaseCount } = problem.sessions[i];
@@ -167,5 +182,6 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     expect(profiles).toBeGreaterThan(REQUESTS);
     expect(givenWh).toBeGreaterThan(0);
     expect(onFewerPhases).toBeGreaterThan(0);
+    expect(relative).toBeGreaterThan(REQUESTS / 100);
   });
 });

@@ -131,7 +131,20 @@ export function randomRequest(seed: number): OptimizeRequest {
         chargingProfileId: random.int(0, 20),
       })),
   });
+  withQuirks(request, randomOf(seed ^ 0x2545f491), at);
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
+}
+
+/** Gives some chargers a clock that is behind, and lets some take Relative profiles only. */
+function withQuirks(request: OptimizeRequest, random: Random, at: (hour: number) => Date): void {
+  request.site?.evses.forEach(({ ocpp }, n) => {
+    if (ocpp === undefined) return;
+    const session = request.sessions[n];
+    if (random.chance(0.15)) ocpp.clockLagSeconds = random.pick([1, 60, 3600]);
+    if (session.transactionId === "" || ocpp.prefersTxDefaultProfile || random.chance(0.85)) return;
+    ocpp.wantsRelativeProfile = true;
+    session.arrivalTime ??= at(-random.pick([0, 0.0003, 1, 400]));
+  });
 }
 
 /** The request with the sun, a battery, export, minimums and uncertain departures, some of each. */

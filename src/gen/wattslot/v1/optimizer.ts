@@ -611,13 +611,17 @@ export interface OcppCapabilities {
   prefersTxDefaultProfile: boolean;
   /**
    * The charger takes no other kind than Relative. Its profile's times then count from the start of the
-   * transaction, which is Session.arrival_time: required of a vehicle that is here, unless it arrives at the
-   * start of the plan. A vehicle that is not here yet gets no command. Default: Absolute.
+   * transaction, which is Session.arrival_time: required at this charger, and at most 366 days ago. One period
+   * is for the time before the plan, at the safe limit, so max_periods must be 3 or more. For a charger that
+   * counts from when it gets a profile give the start of the plan as arrival_time. A vehicle that is here needs its
+   * transaction_id, one that is not here yet gets no command. Not with prefers_tx_default_profile, which the next
+   * transaction would go through again. Default: Absolute.
    */
   wantsRelativeProfile: boolean;
   /**
    * How far the charger's clock may be behind, at most 3600: startSchedule is put that much earlier, so that
-   * the profile is in force at once. Default 0.
+   * the profile is in force at once. Later periods begin as late as the clock is: plan again at a reduction
+   * that must be in time. Default 0.
    */
   clockLagSeconds: number;
 }
