@@ -167,11 +167,28 @@ export interface Session {
   departureChances: DepartureChance[];
   /** May be discharged within these bounds; undefined: only charged. */
   discharge: Discharge | undefined;
+  /** What its vehicle takes of schedules over ISO 15118; undefined: one, as long as the charger takes. */
+  offer?: ScheduleOffer | undefined;
   /** The stay goes on with the next session, on another number of phases: they are one vehicle's. */
   goesOn: boolean;
   /** What the charger was last told. */
   installed: { powerW: Series; chargingProfileId: number; numberPhases?: Series | undefined } | undefined;
 }
+
+/** The schedules that a vehicle is offered, of which it chooses one. */
+export interface ScheduleOffer {
+  /** Most periods of a schedule, and most entries of its prices; Infinity where it said nothing. */
+  maxScheduleTuples: number;
+  /** 1 to 3. */
+  maxSchedules: number;
+  /** How it is told what energy costs; undefined: it is not. */
+  priceForm: PriceForm | undefined;
+  /** DynamicControl: periods and prices together are at most maxScheduleTuples. */
+  isDynamic: boolean;
+}
+
+/** salesTariff is of ISO 15118-2, the others of -20. */
+export type PriceForm = "salesTariff" | "absolutePriceSchedule" | "priceLevelSchedule";
 
 /** A vehicle's battery. Energies are those stored in it. */
 export interface VehicleBattery {

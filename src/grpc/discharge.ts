@@ -9,7 +9,7 @@ export function readDischarge(
   discharge: wire.Discharge | undefined,
   session: Session,
   evse: Evse | undefined,
-  { spareWh, planStartMs }: { spareWh: number; planStartMs: number },
+  { spareWh, planStartMs, takesOnePeriod }: { spareWh: number; planStartMs: number; takesOnePeriod: boolean },
 ): Discharge | undefined {
   if (discharge === undefined) return undefined;
   const maxPowerW = findings.number(`${field}.max_power_w`, discharge.maxPowerW, {
@@ -26,7 +26,8 @@ export function readDischarge(
     findings.wrong(field, "needs state_of_charge");
     return undefined;
   }
-  const reason = evse && whyOnlyCharged(session, evse, planStartMs);
+  const onePeriod = takesOnePeriod ? "a single period can't end it" : undefined;
+  const reason = (evse && whyOnlyCharged(session, evse, planStartMs)) ?? onePeriod;
   if (reason !== undefined) {
     findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
     return undefined;

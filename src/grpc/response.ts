@@ -123,7 +123,7 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
     transactionId: profile.transactionId ?? "",
     validFrom: undefined,
     validTo: undefined,
-    chargingSchedules: profile.schedules.map(({ id, startScheduleMs, periods }) => ({
+    chargingSchedules: profile.schedules.map(({ id, startScheduleMs, periods, prices }) => ({
       id,
       startSchedule: startScheduleMs === undefined ? undefined : new Date(startScheduleMs),
       durationSeconds: undefined,
@@ -140,7 +140,7 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
         }),
       ),
       minChargingRate: undefined,
-      pricesJson: "",
+      pricesJson: prices === undefined ? "" : JSON.stringify(prices.value),
     })),
   };
 }

@@ -5,6 +5,7 @@ import { readChargeCurve, readStateOfCharge } from "./battery.ts";
 import { readDepartureChances, readMinimum } from "./checkpoints.ts";
 import { readDischarge } from "./discharge.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
+import { readOffer } from "./offer.ts";
 import { evseKey, type ReadSite } from "./site.ts";
 
 const HOUR_MS = 3_600_000;
@@ -30,7 +31,7 @@ export function readSessions(
   findings: Findings,
   sessions: readonly wire.Session[],
   where: ReadSite | undefined,
-  time: { planStartMs: number; defaultStayMs: number | undefined },
+  site: { planStartMs: number; defaultStayMs: number | undefined; hasPrice: boolean },
 ): Session[] {
   const indexOf = new Map<string, number>();
   const read = sessions.map((session, n) => {
@@ -46,7 +47,7 @@ export function readSessions(
       evse: evse === undefined ? undefined : where?.site.evses[evse],
       site: evse === undefined ? undefined : where?.site,
       efficiency: evse === undefined ? 1 : (where?.efficiencies[evse] ?? 1),
-      ...time,
+      ...site,
     });
   });
   if (where !== undefined) refuseUncontrolled(findings, sessions, where);
@@ -106,6 +107,7 @@ interface SessionContext {
   efficiency: number;
   planStartMs: number;
   defaultStayMs: number | undefined;
+  hasPrice: boolean;
 }
 
 function findEvse(
@@ -182,12 +184,19 @@ function readSession(
   };
   const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;
   const chargeCurve = readChargeCurve(findings, field, session, battery?.capacityWh, fullPowerW);
+  const discharge = readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, {
+    spareWh,
+    planStartMs,
+    takesOnePeriod: session.scheduleOffer?.maxScheduleTuples === 1,
+  });
   return {
     ...read,
     battery: battery && { ...battery, chargeCurve },
-    discharge: readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, {
-      spareWh,
-      planStartMs,
+    discharge,
+    offer: readOffer(findings, `${field}.schedule_offer`, session, {
+      evse,
+      discharge,
+      hasPrice: context.hasPrice,
     }),
   };
 }

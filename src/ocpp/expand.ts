@@ -1,8 +1,8 @@
 import { WattslotError } from "../domain/errors.ts";
 import type { PowerStep } from "../domain/plan.ts";
-import type { Evse } from "../domain/problem.ts";
+import type { Evse, ScheduleOffer } from "../domain/problem.ts";
 import { compositeSchedule } from "./composite.ts";
-import { validateProfile } from "./rules.ts";
+import { type ProfileContext, validateProfile } from "./rules.ts";
 import { misfitsOfRequest } from "./shape.ts";
 import { inNamesOf2x, type WireProfile } from "./wire.ts";
 
@@ -15,6 +15,10 @@ export interface ReadingContext {
   fromMs?: number;
   /** When the transaction began, from where a Relative profile counts. Default: fromMs. */
   transactionStartMs?: number | undefined;
+  /** What the vehicle said of schedules in its needs. */
+  offer?: ScheduleOffer | undefined;
+  /** Which of the schedules the vehicle chose. Default: the first. */
+  scheduleIndex?: number;
 }
 
 /**
@@ -34,6 +38,7 @@ export function expand(
   context: ReadingContext = {},
 ): PowerStep[] {
   const { profile, evseId } = requestOf(payloadJson, evse);
+  const { offer, scheduleIndex = 0 } = context;
   const isBetween = evse.supply === "AC_LINE_TO_LINE";
   // 0 stands for the whole station, which no profile for a vehicle may name.
   if (evseId !== evse.evseId || evseId <= 0)
@@ -46,11 +51,19 @@ export function expand(
       maxPeriods: evse.ocpp.maxPeriods,
       supply: evse.supply === "DC" ? "DC" : "AC",
     },
+    ...transactionIn(profile, offer),
   });
   if (finding !== undefined) fail(finding.path, finding.problem);
 
   const { chargingSchedule, chargingProfilePurpose, transactionId, id } = inNamesOf2x(profile);
-  const [{ startSchedule, chargingSchedulePeriod: periods }] = chargingSchedule;
+  if (chargingSchedule.length > (offer?.maxSchedules ?? 1))
+    fail("chargingSchedule", "has more schedules than the vehicle was to be offered");
+  if (scheduleIndex >= chargingSchedule.length) fail("chargingSchedule", `has no schedule ${scheduleIndex}`);
+  const [plan] = chargingSchedule;
+  const { startSchedule, chargingSchedulePeriod: periods } = chargingSchedule[scheduleIndex];
+  if (plan.startSchedule !== startSchedule) fail("startSchedule", "is not that of the first schedule");
+  if (new Set(chargingSchedule.map((schedule) => schedule.id)).size < chargingSchedule.length)
+    fail("chargingSchedule", "has two schedules of the same id");
   if (id <= 0) fail(is16(evse) ? "chargingProfileId" : "id", "is not positive");
   const kind = evse.ocpp.wantsRelativeProfile ? "Relative" : "Absolute";
   if (profile.chargingProfileKind !== kind) fail("chargingProfileKind", `is not ${kind}`);
@@ -86,6 +99,7 @@ export function expand(
         transaction: {
           transactionId: transactionId ?? "",
           startMs: context.transactionStartMs ?? fromMs,
+          scheduleIndex,
         },
       },
     ],
@@ -103,6 +117,23 @@ export function expand(
       };
     },
   );
+}
+
+/** The transaction that the profile names, with the needs that its vehicle has told. */
+function transactionIn(
+  profile: WireProfile,
+  offer: ScheduleOffer | undefined,
+): Pick<ProfileContext, "transaction"> {
+  const { transactionId } = inNamesOf2x(profile);
+  if (transactionId === undefined) return {};
+  if (offer === undefined) return { transaction: { transactionId } };
+  const { maxScheduleTuples } = offer;
+  return {
+    transaction: {
+      transactionId,
+      needs: maxScheduleTuples < Number.POSITIVE_INFINITY ? { maxScheduleTuples } : {},
+    },
+  };
 }
 
 function requestOf(payloadJson: string, evse: Evse): { profile: WireProfile; evseId: number } {

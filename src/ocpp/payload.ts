@@ -34,7 +34,7 @@ export function toPayload(profile: ChargingProfile, evse: Evse): string {
 }
 
 function toWireSchedule(
-  { startScheduleMs, periods }: ChargingSchedule,
+  { startScheduleMs, periods, prices }: ChargingSchedule,
   { chargingRateUnit }: ChargingProfile,
 ): object {
   return {
@@ -52,5 +52,6 @@ function toWireSchedule(
         setpoint,
       }),
     ),
+    ...(prices === undefined ? {} : { [prices.form]: prices.value }),
   };
 }

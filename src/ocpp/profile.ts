@@ -1,9 +1,12 @@
-import { chargingRange, maxPeriodsOf } from "../domain/charging.ts";
+import { chargingRange, holdsOneLevel, maxPeriodsOf } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
 import type { ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, PowerPlan } from "../domain/plan.ts";
 import type { Evse, Problem, Session } from "../domain/problem.ts";
 import { staysOf } from "../domain/stays.ts";
 import { compress, type Period } from "./compress.ts";
+
+/** Of the first of the schedules that a vehicle may choose from, whose ids over ISO 15118 have one byte. */
+const PLAN_ID = 1;
 
 /** Relative distance at which a power still counts as a whole number of steps. */
 const STEP_TOLERANCE = 1e-9;
@@ -92,7 +95,8 @@ type TimedPeriod = Omit<ChargingSchedulePeriod, "startPeriodS"> & { atMs: number
  * all phases, and counts only inside the stay. Limits are rounded down to the charger's step;
  * what then lies below the least usable limit becomes 0 (the least limit where the charger rejects
  * 0). The last period begins at departure, or at the end of the horizon, and is safe: there is no
- * duration, after which the charger would fall back to a higher limit, and no validity. What the session
+ * duration, after which the charger would fall back to a higher limit, and no validity. A vehicle that takes a
+ * single period has its lowest level until its transaction ends. What the session
  * gives, as it is settled, stands in the same profile.
  *
  * The returned `powerW` is what the profile allows in the part of each slot inside the stay; it
@@ -162,7 +166,7 @@ function toPeriods(
     atMs: fromMs,
     level: usableSteps(powerW[slot], scale) || 0 - givenSteps(givesW?.[slot] ?? 0, scale),
   }));
-  planned.push({ atMs: endMs, level: scale.safeSteps });
+  if (!holdsOneLevel(session) || planned.length === 0) planned.push({ atMs: endMs, level: scale.safeSteps });
   const { periods } = compress(planned, endMs, maxPeriods);
   const isGiving = periods.some(({ level }) => level < 0);
   return {
@@ -188,7 +192,10 @@ function profileOf(problem: Problem, i: number, periods: readonly TimedPeriod[])
     transactionId: isTransaction ? session.transactionId : undefined,
     chargingRateUnit: ocpp.rateUnit,
     schedules: [
-      { id, ...(ocpp.wantsRelativeProfile ? countedFromTransaction : countedFromStart)(problem, i, periods) },
+      {
+        id: session.offer === undefined ? id : PLAN_ID,
+        ...(ocpp.wantsRelativeProfile ? countedFromTransaction : countedFromStart)(problem, i, periods),
+      },
     ],
   };
 }
@@ -227,9 +234,16 @@ function countedFrom(zeroMs: number, periods: readonly TimedPeriod[]): ChargingS
   }));
 }
 
-/** What the profiles of a plan allow each session, W; negative where it gives. */
+/**
+ * What the profiles of a plan allow each session, W; negative where it gives. Of a vehicle that takes a single
+ * period what is planned for it: its level is found once all others are as they are sent.
+ */
 export function allowedPowers(problem: Problem, plan: PowerPlan): PowerPlan {
-  return staysOf(problem).flatMap((stay) => toStayProfile(problem, stay, plan).powerW);
+  return staysOf(problem).flatMap((stay) =>
+    holdsOneLevel(problem.sessions[stay[0]])
+      ? stay.map((i) => plan[i])
+      : toStayProfile(problem, stay, plan).powerW,
+  );
 }
 
 function usableSteps(powerW: number, scale: LimitScale): number {

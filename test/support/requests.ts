@@ -135,11 +135,19 @@ export function randomRequest(seed: number): OptimizeRequest {
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
 }
 
-/** Gives some chargers a clock that is behind, and lets some take Relative profiles only. */
+/** Gives some chargers a clock that is behind, lets some take Relative profiles only, and some vehicles several schedules. */
 function withQuirks(request: OptimizeRequest, random: Random, at: (hour: number) => Date): void {
   request.site?.evses.forEach(({ ocpp }, n) => {
     if (ocpp === undefined) return;
     const session = request.sessions[n];
+    if (random.chance(0.25)) {
+      session.scheduleOffer = {
+        maxScheduleTuples: random.pick([0, 1, 2, 3, 12]),
+        maxSchedules: random.int(0, 3),
+        priceForm: random.int(0, 3),
+        isDynamic: random.chance(0.2),
+      };
+    }
     if (random.chance(0.15)) ocpp.clockLagSeconds = random.pick([1, 60, 3600]);
     if (session.transactionId === "" || ocpp.prefersTxDefaultProfile || random.chance(0.85)) return;
     ocpp.wantsRelativeProfile = true;
