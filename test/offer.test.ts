@@ -237,6 +237,18 @@ describe("schedules to choose from", () => {
     }
   });
 
+  it("are sent when there is room for the highest of them", () => {
+    // It holds 8 A; the plan has nothing in the dear first hour, what is soonest has 16 A.
+    const car = { departureTime: at(2), energyWh: ONE_HOUR_WH };
+    const over = { installedPlans: [{ sessionId: "s0", powerW: hourly(5520, 5520) }] };
+    const waveOf = (session: object) => {
+      const { command } = planOf({ tariff: priced(0.3, 0.1) }, [session], over).sessionPlans[0];
+      return command?.pushWave;
+    };
+    expect(waveOf(car)).toBe(1);
+    expect(waveOf({ ...car, ...three })).toBe(2);
+  });
+
   it("are one for vehicles that give, chargers that change phases, DynamicControl and a single period", () => {
     const car = { departureTime: at(2), energyWh: ONE_HOUR_WH, ...three };
     const soc = { energyWh: undefined, stateOfCharge: { socPercent: 50, batteryCapacityWh: 40_000 } };

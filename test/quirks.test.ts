@@ -10,7 +10,7 @@ const plan = planner();
 const at = (hours: number) => new Date(T0 + hours * 3_600_000).toISOString();
 
 /** The plan for a vehicle that needs 11,040 Wh in two hours, which is 16 A on three phases for one; hourly slots. */
-function planOf(ocpp: object, session: object = {}, site: object = {}): SitePlan {
+function planOf(ocpp: object, session: object = {}, site: object = {}, over: object = {}): SitePlan {
   const request = {
     site: {
       siteId: "site",
@@ -31,6 +31,7 @@ function planOf(ocpp: object, session: object = {}, site: object = {}): SitePlan
     ],
     startTime: at(0),
     slotSeconds: 3600,
+    ...over,
   };
   return plan(toProblem(requestFromJson(JSON.stringify(request), T0), T0));
 }
@@ -116,6 +117,48 @@ describe.each(["OCPP_VERSION_1_6", "OCPP_VERSION_2_0_1", "OCPP_VERSION_2_1"])(
     });
   },
 );
+
+it("what has not changed is not sent again, and what has replaces what is there", () => {
+  const first = planOf({}).sessionPlans[0];
+  const held = { startTime: at(0), stepSeconds: 3600, values: [...first.powerW] };
+  const again = (over: object) =>
+    planOf({}, over, {}, { installedPlans: [{ sessionId: "a", powerW: held, chargingProfileId: 42 }] })
+      .sessionPlans[0];
+  expect(again({})).toMatchObject({ change: "UNCHANGED", command: undefined });
+  const changed = again({ energyWh: 22_080 });
+  expect(changed).toMatchObject({ change: "CHANGED", command: { action: "SetChargingProfile" } });
+  expect(changed.command?.chargingProfile.id).toBe(42);
+});
+
+it("a vehicle that would not wake up again is charged in one block, begun when it can last", () => {
+  const site = {
+    tariff: {
+      currency: "EUR",
+      pricePerKwh: { startTime: at(0), stepSeconds: 3600, values: [0.1, 0.4, 0.1, 0.4] },
+    },
+  };
+  const of = (uninterruptible: boolean) =>
+    sent({}, { uninterruptible, departureTime: at(4), energyWh: 22_080 }, site).periods.map(([, a]) => a);
+  expect(of(false)).toEqual([16, 0, 16, 0]);
+  expect(of(true).filter((a, n, all) => a > 0 && (all[n - 1] ?? 0) === 0)).toHaveLength(1);
+});
+
+it("a profile names its transaction, or is a TxDefaultProfile without one, or is not sent yet", () => {
+  expect(sent({}).profile).toMatchObject({ chargingProfilePurpose: "TxProfile", transactionId: "7" });
+  const unknown = sent({}, { transactionId: "" });
+  expect(unknown.profile.chargingProfilePurpose).toBe("TxDefaultProfile");
+  // Who comes next waits at 0.
+  expect(unknown.periods.at(-1)?.[1]).toBe(0);
+  expect(planOf({}, { transactionId: "", arrivalTime: at(1) }).sessionPlans[0].command).toBeUndefined();
+});
+
+it("a charger that obeys nothing has its power reserved", () => {
+  const evses = [
+    { stationId: "CS1", evseId: 1, maxCurrentA: 16 },
+    { stationId: "CS2", evseId: 1, uncontrolledPowerW: 5520 },
+  ];
+  expect(sent({}, {}, { evses }).periods[0]).toEqual([0, 8]);
+});
 
 it("a charger on one phase is told so: the whole limit, not a third of it", () => {
   const evses = [{ stationId: "CS1", evseId: 1, phases: ["PHASE_L2"], ocpp: {} }];

@@ -288,6 +288,34 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
   });
 });
 
+test("a profile has all schedules that its vehicle may choose from, and its prices as they stand in the payload", () => {
+  const [session] = plan.sessionPlans;
+  const profile = session.command!.chargingProfile;
+  const [schedule] = profile.schedules;
+  const prices = { form: "salesTariff" as const, value: { id: 2, numEPriceLevels: 1, salesTariffEntry: [] } };
+  const schedules = [
+    { ...schedule, id: 1 },
+    { id: 2, startScheduleMs: undefined, periods: schedule.periods.slice(1), prices },
+  ];
+  const command = {
+    ...session.command!,
+    chargingProfile: { ...profile, chargingProfileKind: "Relative" as const, schedules },
+  };
+  const [told] = toResponse({ ...plan, sessionPlans: [{ ...session, command }] }, 1).sessionPlans;
+  expect(told.command?.chargingProfile).toMatchObject({
+    chargingProfileKind: 2,
+    chargingSchedules: [
+      { id: 1, startSchedule: new Date(START_MS), pricesJson: "" },
+      {
+        id: 2,
+        startSchedule: undefined,
+        pricesJson: '{"id":2,"numEPriceLevels":1,"salesTariffEntry":[]}',
+        chargingSchedulePeriods: [{ startPeriodSeconds: 900, limit: 0 }],
+      },
+    ],
+  });
+});
+
 test("a bound that is not known is absent, not 0, also over the wire", () => {
   const unproved = { ...plan, solve: { ...plan.solve, bound: Number.NEGATIVE_INFINITY, gap: Number.NaN } };
   const bytes = OptimizeResponse.encode(toResponse(unproved, 1)).finish();

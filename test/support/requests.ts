@@ -5,11 +5,18 @@ import {
   OptimizeRequest,
   Phase,
   Preference,
+  PriceForm,
   Supply,
   Winding,
 } from "../../src/gen/wattslot/v1/optimizer.ts";
 
 const HOUR_MS = 3_600_000;
+const PRICE_FORMS = [
+  PriceForm.UNSPECIFIED,
+  PriceForm.SALES_TARIFF,
+  PriceForm.ABSOLUTE_PRICE_SCHEDULE,
+  PriceForm.PRICE_LEVEL_SCHEDULE,
+];
 
 /** A random, mostly valid request of 1 to 6 vehicles that mixes everything the contract serves. */
 export function randomRequest(seed: number): OptimizeRequest {
@@ -144,7 +151,7 @@ function withQuirks(request: OptimizeRequest, random: Random, at: (hour: number)
       session.scheduleOffer = {
         maxScheduleTuples: random.pick([0, 1, 2, 3, 12]),
         maxSchedules: random.int(0, 3),
-        priceForm: random.int(0, 3),
+        priceForm: random.pick(PRICE_FORMS),
         isDynamic: random.chance(0.2),
       };
     }
