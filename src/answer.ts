@@ -62,17 +62,17 @@ export function answer(
   const stays = staysOf(problem);
   const power = withHeldLevels(problem, charging, candidate.power);
   const sent: PowerPlan = [];
-  const planned = stays.map((stay) => {
+  const profiled = stays.map((stay) => {
     const { profile, powerW } = toStayProfile(problem, stay, power);
     sent.push(...powerW);
     const { change } = changeOfStay(problem, stay, sent);
     return { profile, change, isSent: change !== "UNCHANGED" && canSend(problem, stay[0]) };
   });
-  const isSent = new Set(stays.flatMap((stay, n) => (planned[n].isSent ? stay : [])));
+  const isSent = new Set(stays.flatMap((stay, n) => (profiled[n].isSent ? stay : [])));
   const alternatives = alternativesOf(problem, charging, sent, (i) => isSent.has(i));
   const prices = sessions.some(({ offer }) => offer?.priceForm) ? slotPrices(problem) : undefined;
   const write = (others: readonly Alternative[][]): Written[] =>
-    stays.map((stay, n) => writtenOf(problem, stay, planned[n].profile, others[stay[0]], prices));
+    stays.map((stay, n) => writtenOf(problem, stay, profiled[n].profile, others[stay[0]], prices));
   let chosen = alternatives;
   let profiles = write(chosen);
   let { excesses, checks, faults } = checkWritten(problem, profiles);
@@ -89,7 +89,7 @@ export function answer(
     profiles.flatMap(({ choices }) => highestOf(choices)),
     stays.flatMap((stay, n) => {
       const { pushWave } = changeOfStay(problem, stay, mostW);
-      return stay.map(() => (planned[n].isSent ? pushWave : undefined));
+      return stay.map(() => (profiled[n].isSent ? pushWave : undefined));
     }),
   );
   const commandOf = (stay: readonly number[], n: number): ProfileCommand | undefined => {
@@ -146,7 +146,7 @@ export function answer(
       command: commandOf(stay, n),
       powerW: added(stay.map((i) => sent[i])),
       ...outcome,
-      change: planned[n].change,
+      change: profiled[n].change,
       numberPhases: phasesIn(problem, charging, stay),
       explanation: explain(told, n, { ...outcome, atOnceCost, onOnePhase: onOnePhase(problem, stay) }),
     };

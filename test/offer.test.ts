@@ -5,6 +5,7 @@ import type { ChargingSchedule, SitePlan } from "../src/domain/plan.ts";
 import { Room } from "../src/domain/room.ts";
 import { toProblem } from "../src/grpc/convert.ts";
 import { requestFromJson } from "../src/grpc/json.ts";
+import { withHeldLevels } from "../src/ocpp/offer.ts";
 import { validatorFor } from "./ocpp/schema.ts";
 import { planner } from "./support/solvers.ts";
 
@@ -300,6 +301,15 @@ describe("a vehicle that takes a single period", () => {
     expect(periodsOf(sessionPlans[0].command!.chargingProfile.schedules[0])).toEqual([[0, 0]]);
     expect(sessionPlans[0].shortfallCauses).toContain("PROFILE_RESOLUTION");
   });
+});
+
+it("a plan of nothing gives a vehicle that takes a single period nothing", () => {
+  const car = { departureTime: at(2), energyWh: ONE_HOUR_WH, scheduleOffer: { maxScheduleTuples: 1 } };
+  const problem = problemOf({}, [car]);
+  const levels = (...powersW: number[]) =>
+    withHeldLevels(problem, chargingOf(problem), [Float64Array.from(powersW)]).map((powerW) => [...powerW]);
+  expect(levels(0, 0)).toEqual([[0, 0]]);
+  expect(levels(11_040, 0)).toEqual([[5520, 5520]]);
 });
 
 describe("DynamicControl", () => {

@@ -99,7 +99,9 @@ function mayChoose(session: Session): boolean {
  */
 export function withHeldLevels(problem: Problem, charging: Charging, plan: PowerPlan): PowerPlan {
   const { sessions } = problem;
-  if (!sessions.some(holdsOneLevel)) return plan;
+  // A plan of nothing is what is left when all others fail the check: it stays as it is.
+  const isNothing = plan.every((powerW) => powerW.every((w) => w === 0));
+  if (isNothing || !sessions.some(holdsOneLevel)) return plan;
   const allowed = allowedPowers(problem, plan).map((powerW, i) => drawnOf(sessions[i], powerW));
   const room = roomLeft(problem, charging, allowed);
   return plan.map((powerW, i) => {
