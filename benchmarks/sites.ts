@@ -220,6 +220,8 @@ function evse(random: ReturnType<typeof randomOf>, n: number, feeders: number): 
       limitStep: 0.1,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     },
   };
 }

@@ -1,11 +1,12 @@
 import { type Charging, chargingOf, HOUR_MS } from "./domain/charging.ts";
-import { check, type Excess } from "./domain/check.ts";
+import { check, type Excess, firstCircuitExcess } from "./domain/check.ts";
 import { drawnByMs, energyByWh, energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { chargedAgainWh, drawnOf, withoutDischarge } from "./domain/discharge.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
 import { type Measures, measure } from "./domain/measure.ts";
 import type {
+  ChargingProfile,
   CircuitPlan,
   PlanStatus,
   PowerPlan,
@@ -16,7 +17,7 @@ import type {
   SolveReport,
 } from "./domain/plan.ts";
 import type { Circuit, Notice, Problem, Session } from "./domain/problem.ts";
-import { Room } from "./domain/room.ts";
+import { Room, roomLeft } from "./domain/room.ts";
 import { rangeOver, valueAt } from "./domain/series.ts";
 import { staysOf, withWholeStays } from "./domain/stays.ts";
 import { exportPrices, hasProduction, slotPv } from "./domain/surplus.ts";
@@ -26,9 +27,11 @@ import { clockOf, explain } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOfStay } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
+import { type Alternative, alternativesOf, withHeldLevels } from "./ocpp/offer.ts";
 import { toPayload } from "./ocpp/payload.ts";
+import { pricesOf } from "./ocpp/prices.ts";
 import { toStayProfile } from "./ocpp/profile.ts";
-import { type PushOrder, pushOrder } from "./ocpp/push.ts";
+import { higherOf, type PushOrder, pushOrder } from "./ocpp/push.ts";
 
 /** A plan and what is known of how it came about. */
 export interface Candidate {
@@ -47,39 +50,48 @@ export interface Candidate {
 /**
  * Turns a plan into the answer: writes each session's profile, reads the payloads back, checks
  * them against every limit, and reports on what they allow rather than on what was planned.
- * A plan with excesses must not be sent. `sent` has what the profiles allow each session of the problem.
+ * A plan with excesses must not be sent. `sent` has the most that the profiles allow each session of the problem.
+ * `faults` are those of schedules that vehicles could have chosen from, all of which are then left out.
  */
 export function answer(
   problem: Problem,
   charging: Charging,
   candidate: Candidate,
-): { plan: SitePlan; excesses: Excess[]; sent: PowerPlan } {
+): { plan: SitePlan; excesses: Excess[]; faults: Excess[]; sent: PowerPlan } {
   const { site, sessions, slotStartsMs } = problem;
-  const voltages = voltagesOf(site);
   const stays = staysOf(problem);
+  const power = withHeldLevels(problem, charging, candidate.power);
   const sent: PowerPlan = [];
-  const emitted: PowerStep[][] = [];
-  const profiles = stays.map((stay) => {
-    const [first] = stay;
-    const evse = site.evses[sessions[first].evse];
-    const { profile, powerW } = toStayProfile(problem, stay, candidate.power);
-    const payloadJson = toPayload(profile, evse);
-    const steps = expand(payloadJson, evse, voltages[evse.circuit]);
-    for (const [n, i] of stay.entries()) {
-      emitted.push(sessions[i].goesOn || n > 0 ? during(steps, sessions[i]) : steps);
-      sent.push(powerW[n]);
-    }
-    const { change, pushWave } = changeOfStay(problem, stay, sent);
-    // Before a vehicle is there it has no transaction that a profile could be sent for.
-    const canSend = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
-    const isNews = change !== "UNCHANGED" || sessions[first].isAwaited === true;
-    return { change, profile, payloadJson, wave: isNews && canSend ? pushWave : undefined };
+  const profiled = stays.map((stay) => {
+    const { profile, powerW } = toStayProfile(problem, stay, power);
+    sent.push(...powerW);
+    const { change } = changeOfStay(problem, stay, sent);
+    const isNews = change !== "UNCHANGED" || sessions[stay[0]].isAwaited === true;
+    return { profile, change, isSent: isNews && canSend(problem, stay[0]) };
   });
-  const { excesses, checks } = check(problem, emitted);
+  const isSent = new Set(stays.flatMap((stay, n) => (profiled[n].isSent ? stay : [])));
+  const alternatives = alternativesOf(problem, charging, sent, (i) => isSent.has(i));
+  const prices = sessions.some(({ offer }) => offer?.priceForm) ? slotPrices(problem) : undefined;
+  const write = (others: readonly Alternative[][]): Written[] =>
+    stays.map((stay, n) => writtenOf(problem, stay, profiled[n].profile, others[stay[0]], prices));
+  let chosen = alternatives;
+  let profiles = write(chosen);
+  let { excesses, checks, faults } = checkWritten(problem, profiles);
+  if (faults.length > 0) {
+    chosen = sessions.map(() => []);
+    profiles = write(chosen);
+    ({ excesses, checks } = checkWritten(problem, profiles));
+  }
+  const mostW = sent.map((powerW, i) =>
+    powerW.map((w, k) => Math.max(w, ...chosen[i].map((other) => other.powerW[k]))),
+  );
   const push = pushOrder(
     problem,
-    emitted,
-    stays.flatMap((stay, n) => stay.map(() => profiles[n].wave)),
+    profiles.flatMap(({ choices }) => highestOf(choices)),
+    stays.flatMap((stay, n) => {
+      const { pushWave } = changeOfStay(problem, stay, mostW);
+      return stay.map(() => (profiled[n].isSent ? pushWave : undefined));
+    }),
   );
   const commandOf = (stay: readonly number[], n: number): ProfileCommand | undefined => {
     const { profile, payloadJson } = profiles[n];
@@ -135,7 +147,7 @@ export function answer(
       command: commandOf(stay, n),
       powerW: added(stay.map((i) => sent[i])),
       ...outcome,
-      change: profiles[n].change,
+      change: profiled[n].change,
       numberPhases: phasesIn(problem, charging, stay),
       explanation: explain(told, n, { ...outcome, atOnceCost, onOnePhase: onOnePhase(problem, stay) }),
     };
@@ -184,7 +196,84 @@ export function answer(
     ],
     solve: { ...candidate.report(sent), checks },
   };
-  return { plan, excesses, sent };
+  return { plan, excesses, faults, sent: mostW };
+}
+
+/** A stay's profile as it goes on the wire, and what is read back of it. */
+interface Written {
+  profile: ChargingProfile;
+  payloadJson: string;
+  /** For each schedule that the vehicle may choose what it allows each session of the stay. */
+  choices: PowerStep[][][];
+}
+
+function writtenOf(
+  problem: Problem,
+  stay: readonly number[],
+  planned: ChargingProfile,
+  others: readonly Alternative[],
+  prices: Float64Array | undefined,
+): Written {
+  const { site, sessions, slotStartsMs } = problem;
+  const [first] = stay;
+  const { arrivalMs, transactionStartMs, offer, evse: e } = sessions[first];
+  const evse = site.evses[e];
+  const schedules = [...planned.schedules, ...others.map(({ schedule }) => schedule)].map((schedule) =>
+    offer === undefined || prices === undefined
+      ? schedule
+      : { ...schedule, prices: pricesOf(problem, first, offer, schedule, prices) },
+  );
+  const profile = { ...planned, schedules };
+  const payloadJson = toPayload(profile, evse);
+  const voltageV = voltagesOf(site)[evse.circuit];
+  // A profile has to hold from the stay's first whole second in the plan on.
+  const fromMs = Math.ceil(Math.max(slotStartsMs[0], arrivalMs) / 1000) * 1000;
+  const choices = schedules.map((_, scheduleIndex) => {
+    const context = { fromMs, transactionStartMs, offer, scheduleIndex };
+    const steps = expand(payloadJson, evse, voltageV, context);
+    return stay.map((i, n) => (sessions[i].goesOn || n > 0 ? during(steps, sessions[i]) : steps));
+  });
+  return { profile, payloadJson, choices };
+}
+
+/**
+ * Checks the plan, and as `faults` what vehicles may choose instead of it: all their second schedules, all their
+ * third ones, and against the circuits whatever any of them chooses.
+ */
+function checkWritten(
+  problem: Problem,
+  written: readonly Written[],
+): { excesses: Excess[]; checks: number; faults: Excess[] } {
+  const chosenBy = (n: number) => written.flatMap(({ choices }) => choices[n] ?? choices[0]);
+  const plan = check(problem, chosenBy(0));
+  const most = Math.max(0, ...written.map(({ choices }) => choices.length));
+  let { checks } = plan;
+  const faults: Excess[] = [];
+  for (let n = 1; n < most; n++) {
+    const other = check(problem, chosenBy(n));
+    faults.push(...other.excesses);
+    checks += other.checks;
+  }
+  if (most > 1) {
+    const highest = firstCircuitExcess(
+      problem,
+      written.flatMap(({ choices }) => highestOf(choices)),
+    );
+    if (highest !== undefined) faults.push(highest);
+  }
+  return { excesses: plan.excesses, checks, faults };
+}
+
+/** The most that any schedule allows each session of a stay. */
+function highestOf([plan, ...others]: readonly PowerStep[][][]): PowerStep[][] {
+  return plan.map((steps, part) => others.reduce((highest, other) => higherOf(highest, other[part]), steps));
+}
+
+/** Before a vehicle is there it has no transaction that a profile could be sent for, or count from. */
+function canSend({ site, sessions, slotStartsMs }: Problem, i: number): boolean {
+  const { arrivalMs, transactionId, evse } = sessions[i];
+  if (arrivalMs <= slotStartsMs[0]) return true;
+  return transactionId !== "" && !site.evses[evse].ocpp.wantsRelativeProfile;
 }
 
 /** Of what a profile says, what holds during one session of a stay. */
@@ -260,15 +349,6 @@ function givenBy(
   const dischargedEnergyWh = hours.reduce((wh, h, n) => wh + h * (discharge?.plannedW?.[first + n] ?? 0), 0);
   const dischargePayment = (dischargedEnergyWh * (discharge?.pricePerKwh ?? 0)) / 1000;
   return { dischargedEnergyWh, dischargePayment };
-}
-
-/** What a plan leaves under each limit. */
-function roomLeft(problem: Problem, charging: Charging, plan: PowerPlan): Room {
-  const room = new Room(problem, charging);
-  charging.stays.forEach(({ first, end }, i) => {
-    for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
-  });
-  return room;
 }
 
 function sum(values: Iterable<number>): number {

@@ -60,7 +60,7 @@ export interface Solvers {
   highs: Solver;
 }
 
-/** A plan whose profiles have all passed the checker, and the excesses of plans that it replaced. */
+/** A plan whose profiles have all passed the checker, and the excesses of plans and schedules that it replaced. */
 export interface Planned {
   plan: SitePlan;
   excesses: Excess[];
@@ -190,12 +190,13 @@ function planWithStorage(
     const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
     const settled = candidate && settle(open, charging, candidate, storage, solvers.highs, leftMs);
     if (settled?.excesses.length === 0) {
+      const passed = { plan: settled.plan, excesses: settled.faults };
       const relaxedWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
       const shortWh = Math.min(relaxedWh * (1 + DOUBTFUL_GAP), missedWh(idle, charging, idleSafe));
-      if (!isDoubtful(settled.plan, shortWh) || leftMs() <= 0) return settled;
+      if (!isDoubtful(settled.plan, shortWh) || leftMs() <= 0) return passed;
       // Minimums, whole steps and few periods can cost more than storage brings.
       const other = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
-      return isBetter(other.plan, settled.plan) ? other : settled;
+      return isBetter(other.plan, settled.plan) ? other : passed;
     }
     faults.push(...(settled?.excesses ?? []));
   }
@@ -238,7 +239,7 @@ function settle(
   storage: StoragePlan,
   solver: Solver,
   leftMs: () => number,
-): Planned {
+): Planned & { faults: Excess[] } {
   const { power } = candidate;
   const sent = withStorage(problem, charging, storage);
   const profiled = allowedPowers(sent, power).map((powerW) => powerW.map((w) => Math.max(0, -w)));
@@ -255,13 +256,13 @@ function settle(
     );
   };
   const { unit } = pricingOf(problem, charging);
-  const tell = (used: Storage, objective: number): Planned => {
+  const tell = (used: Storage, objective: number): Planned & { faults: Excess[] } => {
     // From inside, and up to the first plan's peak, is not all that a plan may do: it can be better than the bound.
     const bound = Math.min(storage.bound, objective);
     const gap = gapOf(objective, bound);
     // The bound on the battery's import is no limit of the site.
     const site = withStorage(problem, charging, { ...used, peakW: Number.POSITIVE_INFINITY });
-    const { plan, excesses, sent } = answer(site, charging, {
+    const { plan, excesses, faults, sent } = answer(site, charging, {
       ...candidate,
       status: gap <= MIP_GAP ? "OPTIMAL" : "FEASIBLE",
       report: (powerW) => ({
@@ -271,10 +272,11 @@ function settle(
         gap,
       }),
     });
-    if (problem.site.battery === undefined) return { plan, excesses };
+    if (problem.site.battery === undefined) return { plan, excesses, faults };
     return {
       plan: toldOfBattery(problem, plan, used.batteryW),
       excesses: [...excesses, ...checkBattery(problem, used.batteryW, sent)],
+      faults,
     };
   };
   const first = worthOf(storage.batteryW);
@@ -302,7 +304,7 @@ function planVehicles(
   handOver(problem, charging, safe, leftMs, onSafePlan);
   const candidate = findPlan(problem, charging, safe, solvers, leftMs);
   const planned = candidate && answer(problem, charging, candidate);
-  if (planned?.excesses.length === 0) return planned;
+  if (planned?.excesses.length === 0) return { plan: planned.plan, excesses: planned.faults };
   return safePlan(problem, charging, safe, planned?.excesses ?? []);
 }
 
@@ -438,7 +440,7 @@ function withStorageIdle(problem: Problem, planned: Planned): Planned {
 
 function safePlan(problem: Problem, charging: Charging, safe: PowerPlan, faults: Excess[]): Planned {
   const first = answer(problem, charging, fallback(safe));
-  if (first.excesses.length === 0) return { plan: first.plan, excesses: faults };
+  if (first.excesses.length === 0) return { plan: first.plan, excesses: [...faults, ...first.faults] };
   const nothing = safe.map((powerW) => new Float64Array(powerW.length));
   const last = answer(problem, charging, fallback(nothing));
   if (last.excesses.length === 0) return { plan: last.plan, excesses: [...faults, ...first.excesses] };

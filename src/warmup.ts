@@ -35,6 +35,8 @@ export function practiceSite(vehicles: number): Problem {
         limitStep: 0.1,
         rejectsZeroLimit: false,
         prefersTxDefaultProfile: false,
+        wantsRelativeProfile: false,
+        clockLagMs: 0,
       },
     };
   });

@@ -73,7 +73,9 @@ describe("a charger that may change its phases is never worse than one on one ph
       const { sessionPlans } = planOf({ circuits: grid({ maxPowerSeriesW: limits }), evses: [evse] }, [
         { departureTime: at(4), energyWh: 15_000 },
       ]);
-      expect(sessionPlans[0].command?.chargingProfile.periods.length).toBeLessThanOrEqual(maxPeriods);
+      expect(sessionPlans[0].command?.chargingProfile.schedules[0].periods.length).toBeLessThanOrEqual(
+        maxPeriods,
+      );
     }
   });
 });

@@ -173,7 +173,8 @@ describe("a plan", () => {
       evses: [evse({ stationId: "CS0" }), evse({ stationId: "CS1" }, { rejectsZeroLimit: true })],
     });
     const { sessionPlans } = plan(one);
-    const limits = sessionPlans[1].command?.chargingProfile.periods.map(({ limit }) => limit) ?? [];
+    const limits =
+      sessionPlans[1].command?.chargingProfile.schedules[0].periods.map(({ limit }) => limit) ?? [];
     expect(limits.length).toBeGreaterThan(0);
     for (const limit of limits) expect(limit).toBeGreaterThanOrEqual(6);
     for (let k = 0; k < 4; k++) expect(sessionPlans[0].powerW[k]).toBeLessThanOrEqual(10_000 - 4140 + 1e-6);

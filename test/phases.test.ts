@@ -52,7 +52,7 @@ function site(
 }
 
 function periodsOf({ sessionPlans: [{ command }] }: SitePlan) {
-  return command?.chargingProfile.periods ?? [];
+  return command?.chargingProfile.schedules[0].periods ?? [];
 }
 
 /** Number of phases in each period in which power flows. */
@@ -258,7 +258,7 @@ describe("random sites with chargers that change their phases", () => {
       withIt.sessionPlans.forEach(({ command, powerW }, i) => {
         const charger = one.site.evses[one.sessions[i].evse];
         const { phaseCount } = one.sessions[i];
-        const periods = command?.chargingProfile.periods ?? [];
+        const periods = command?.chargingProfile.schedules[0].periods ?? [];
         expect(periods.length).toBeLessThanOrEqual(charger.ocpp.maxPeriods);
         const phases = periods.flatMap(({ limit, numberPhases }) => ((limit ?? 0) > 0 ? [numberPhases] : []));
         const changes = phases.filter((count, n) => n > 0 && count !== phases[n - 1]).length;

@@ -1,4 +1,4 @@
-import type { Phase, Problem, Session, Site } from "./problem.ts";
+import type { Evse, Phase, Problem, Session, Site } from "./problem.ts";
 import { voltagesOf, wattsPerAmpere } from "./wiring.ts";
 
 /** Milliseconds in an hour. */
@@ -60,6 +60,31 @@ export function chargingRange(
     floorPowerW: evse.ocpp.rejectsZeroLimit ? min : 0,
     maxDischargePowerW: giveSteps >= minSteps ? giveSteps * stepPowerW : 0,
   };
+}
+
+/** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
+const MAX_PERIODS_2X = 1024;
+
+/**
+ * Most periods that a session's profile may have from now on. Of a Relative profile one is for the time before, since
+ * the transaction began; in DynamicControl up to half of a vehicle's entries are for prices.
+ */
+export function maxPeriodsOf({ ocpp }: Evse, session: Session): number {
+  const { arrivalMs, transactionStartMs = arrivalMs, offer } = session;
+  const ofCharger = ocpp.version === "1.6" ? ocpp.maxPeriods : Math.min(ocpp.maxPeriods, MAX_PERIODS_2X);
+  const most = ocpp.wantsRelativeProfile && transactionStartMs < arrivalMs ? ofCharger - 1 : ofCharger;
+  if (offer === undefined) return most;
+  const { maxScheduleTuples, isDynamic, priceForm } = offer;
+  const isShared = isDynamic && priceForm !== undefined && maxScheduleTuples > 2;
+  return Math.min(most, isShared ? Math.max(2, Math.ceil(maxScheduleTuples / 2)) : maxScheduleTuples);
+}
+
+/**
+ * Whether a session's vehicle takes a single period: its level then holds to the end of the transaction, as there
+ * is no period that could end it, and nothing else may be planned in its room until the next vehicle comes.
+ */
+export function holdsOneLevel({ offer }: Session): boolean {
+  return offer?.maxScheduleTuples === 1;
 }
 
 /** The slots in which a session is present: first .. end - 1, and for how long in each. */

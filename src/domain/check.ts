@@ -117,6 +117,8 @@ function batteryAsVehicle(
       limitStep: 1,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     },
   };
   const vehicle: Session = {
@@ -143,22 +145,15 @@ function batteryAsVehicle(
   return { site: { ...site, evses: [...site.evses, evse] }, vehicle };
 }
 
-/** Where and when powers would first pass a circuit's limit. */
-export interface CircuitExcess {
-  /** `circuit grid`, `circuit grid L2` */
-  limit: string;
-  atMs: number;
-}
-
 /** The first excess of a circuit's limit, whatever else the powers do; undefined where there is none. */
 export function firstCircuitExcess(
   problem: Problem,
   drawn: readonly (readonly PowerStep[])[],
-): CircuitExcess | undefined {
-  let first: CircuitExcess | undefined;
+): Excess | undefined {
+  let first: Excess | undefined;
   checkCircuits(problem, wiringOf(problem), drawn, (limit, atMs, value, allowed, unit) => {
     if (isWithin(problem, value, allowed, unit)) return;
-    if (first === undefined || atMs < first.atMs) first = { limit, atMs };
+    if (first === undefined || atMs < first.atMs) first = { limit, atMs, value, allowed, unit };
   });
   return first;
 }
@@ -251,7 +246,9 @@ function checkSession(
     note(`${name}: giving`, atMs, -powerW, mayGiveW, "W");
     if (powerW !== 0 || rejectsZeroLimit) note(`${name}: minimum`, atMs, leastW, Math.abs(powerW), "W");
     if (atMs < session.arrivalMs) note(`${name}: before arrival`, atMs, Math.abs(powerW), 0, "W");
-    if (endMs > session.departureMs) {
+    // The one period that a vehicle takes ends with the transaction; the circuits carry it as long as it may last.
+    const isOnlyPeriod = steps.length === 1 && session.offer?.maxScheduleTuples === 1;
+    if (endMs > session.departureMs && !isOnlyPeriod) {
       const restW = rejectsZeroLimit ? leastW : 0;
       note(`${name}: after departure`, Math.max(atMs, session.departureMs), Math.abs(powerW), restW, "W");
     }

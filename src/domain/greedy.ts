@@ -20,14 +20,21 @@ const HORIZON_HOURS = 24 * 366;
  */
 export type GreedyOrder = "LEAST_SLACK" | "ARRIVAL";
 
+type RoomOf = Pick<Room, "fits" | "take">;
+
 /**
  * Charges every vehicle as early as the limits allow, slot by slot: first the minimum for as
  * many as fit, then up to the maximum, always 0 or at least the minimum. An uninterruptible
  * vehicle gets one block, reserved before the others; at a charger that rejects 0 it is never off.
+ * `room` is what there is for them; by default all that the site leaves.
  */
-export function greedy(problem: Problem, charging: Charging, order: GreedyOrder): PowerPlan {
+export function greedy(
+  problem: Problem,
+  charging: Charging,
+  order: GreedyOrder,
+  room: RoomOf = new Room(problem, charging),
+): PowerPlan {
   const { ranges, stays, present } = charging;
-  const room = new Room(problem, charging);
   const plan = stays.map(() => new Float64Array(problem.slotStartsMs.length - 1));
   const missingWh = problem.sessions.map((session) => session.energyWh);
   // What a battery with a charge curve draws of a slot's limit is known once the slots before it are.
@@ -179,7 +186,7 @@ function slackHours(
 function bestBlock(
   problem: Problem,
   charging: Charging,
-  room: Room,
+  room: RoomOf,
   i: number,
   needWh: number,
 ): { start: number; end: number } {

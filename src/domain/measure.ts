@@ -13,7 +13,7 @@ import {
   slotPv,
   surplusOf,
 } from "./surplus.ts";
-import { demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
+import { type DemandWindow, demandCost, demandWindows, slotCarbon, slotPrices } from "./tariff.ts";
 
 /** What a plan delivers and costs. */
 export interface Measures {
@@ -103,7 +103,17 @@ function ownShares(
 
 /** Highest mean import over a demand window, W. */
 function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
-  let peakW = 0;
+  return demandImports(problem, charging, plan).reduce((peakW, { importW }) => Math.max(peakW, importW), 0);
+}
+
+/** Mean import over each demand window, W; none without a demand charge. */
+export function demandImports(
+  problem: Problem,
+  charging: Charging,
+  plan: PowerPlan,
+): (DemandWindow & { importW: number })[] {
+  const windows = demandWindows(problem);
+  if (windows.length === 0) return [];
   const base = importBaseOf(problem);
   const surplusW = surplusOf(problem);
   const loadW =
@@ -113,7 +123,7 @@ function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): numb
       charging.present,
       (i, k) => plan[i][k] * charging.stays[i].hours[k - charging.stays[i].first],
     );
-  for (const window of demandWindows(problem)) {
+  return windows.map((window) => {
     let energyWh = base(window.startMs, window.endMs) * window.hours;
     forPresence(problem, charging, window, (i, k, hours) => {
       energyWh += plan[i][k] * hours;
@@ -123,9 +133,8 @@ function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): numb
         energyWh -= Math.min(surplusW[k], loadW[k]) * hours;
       });
     }
-    peakW = Math.max(peakW, energyWh / window.hours);
-  }
-  return peakW;
+    return { ...window, importW: energyWh / window.hours };
+  });
 }
 
 /** Calls back with the hours that each session is present in each slot's part of a stretch of time. */

@@ -1,4 +1,4 @@
-import type { Notice, OcppVersion, RateUnit } from "./problem.ts";
+import type { Notice, OcppVersion, PriceForm, RateUnit } from "./problem.ts";
 
 /** Power of each session in each slot, W, as its charging profile allows it. */
 export type PowerPlan = Float64Array[];
@@ -119,12 +119,22 @@ export interface ChargingProfile {
   id: number;
   stackLevel: number;
   chargingProfilePurpose: "TxProfile" | "TxDefaultProfile";
-  chargingProfileKind: "Absolute";
+  chargingProfileKind: "Absolute" | "Relative";
   /** Absent on a TxDefaultProfile. */
   transactionId: string | undefined;
-  startScheduleMs: number;
   chargingRateUnit: RateUnit;
+  /** One, or up to three that the vehicle may choose from. */
+  schedules: ChargingSchedule[];
+}
+
+export interface ChargingSchedule {
+  /** 1.6 has none. */
+  id: number;
+  /** Absent on a Relative profile, which counts from the start of the transaction. */
+  startScheduleMs: number | undefined;
   periods: ChargingSchedulePeriod[];
+  /** What energy costs, for a vehicle of ISO 15118: the field of OCPP's ChargingSchedule and what stands in it. */
+  prices?: { form: PriceForm; value: object } | undefined;
 }
 
 export interface ChargingSchedulePeriod {

@@ -132,6 +132,10 @@ export interface OcppCapabilities {
   /** 0 is never sent: from arrival on the lowest limit is the minimum current. */
   rejectsZeroLimit: boolean;
   prefersTxDefaultProfile: boolean;
+  /** Profiles are Relative: their times count from the start of the transaction. */
+  wantsRelativeProfile: boolean;
+  /** How far the charger's clock may be behind. */
+  clockLagMs: number;
 }
 
 export interface Session {
@@ -143,6 +147,8 @@ export interface Session {
   arrivalMs: number;
   /** Not after the end of the last slot. */
   departureMs: number;
+  /** When its transaction began, on a whole second, which may be before the plan; undefined: at arrivalMs. */
+  transactionStartMs?: number | undefined;
   /** Still to be delivered, at the meter of the EVSE. */
   energyWh: number;
   /** The vehicle's own limits; Infinity and 0 where it has none. */
@@ -162,6 +168,8 @@ export interface Session {
   departureChances: DepartureChance[];
   /** May be discharged within these bounds; undefined: only charged. */
   discharge: Discharge | undefined;
+  /** What its vehicle takes of schedules over ISO 15118; undefined: one, as long as the charger takes. */
+  offer?: ScheduleOffer | undefined;
   /** The stay goes on with the next session, on another number of phases: they are one vehicle's. */
   goesOn: boolean;
   /** The charger waits for a profile: it is sent one even if that is what it holds. */
@@ -169,6 +177,21 @@ export interface Session {
   /** What the charger was last told. */
   installed: { powerW: Series; chargingProfileId: number; numberPhases?: Series | undefined } | undefined;
 }
+
+/** The schedules that a vehicle is offered, of which it chooses one. */
+export interface ScheduleOffer {
+  /** Most periods of a schedule, and most entries of its prices; Infinity where it said nothing. */
+  maxScheduleTuples: number;
+  /** 1 to 3. */
+  maxSchedules: number;
+  /** How it is told what energy costs; undefined: it is not. */
+  priceForm: PriceForm | undefined;
+  /** DynamicControl: periods and prices together are at most maxScheduleTuples. */
+  isDynamic: boolean;
+}
+
+/** salesTariff is of ISO 15118-2, the others of -20. */
+export type PriceForm = "salesTariff" | "absolutePriceSchedule" | "priceLevelSchedule";
 
 /** A vehicle's battery. Energies are those stored in it. */
 export interface VehicleBattery {

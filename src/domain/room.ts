@@ -1,5 +1,6 @@
 import type { Charging } from "./charging.ts";
 import { PhasorLine } from "./line.ts";
+import type { PowerPlan } from "./plan.ts";
 import type { Phase, Problem } from "./problem.ts";
 import { rangeOver, type Series } from "./series.ts";
 import { LINES, type LineLoad, lineLoads, voltagesOf } from "./wiring.ts";
@@ -198,6 +199,15 @@ export class Room {
       }
     });
   }
+}
+
+/** What a plan leaves under each limit. */
+export function roomLeft(problem: Problem, charging: Charging, plan: PowerPlan): Room {
+  const room = new Room(problem, charging);
+  charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) room.take(i, k, plan[i][k]);
+  });
+  return room;
 }
 
 /** The limited lines on which some loads stand at different angles, with what they all draw at 0. */

@@ -50,6 +50,7 @@ export function toProblem(request: wire.OptimizeRequest, nowMs: number): Problem
   const sessions = readSessions(findings, request.sessions, where, {
     planStartMs: startMs,
     defaultStayMs: defaultStayS === 0 ? undefined : defaultStayS * 1000,
+    hasPrice: site?.tariff?.energyPrice !== undefined,
   });
 
   const slotMs = readSlotMs(findings, request.slotSeconds);

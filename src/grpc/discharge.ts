@@ -9,7 +9,12 @@ export function readDischarge(
   { discharge, need }: wire.Session,
   session: Session,
   evse: Evse | undefined,
-  { spareWh, planStartMs, fullPowerW }: { spareWh: number; planStartMs: number; fullPowerW: number },
+  {
+    spareWh,
+    planStartMs,
+    fullPowerW,
+    takesOnePeriod,
+  }: { spareWh: number; planStartMs: number; fullPowerW: number; takesOnePeriod: boolean },
 ): Discharge | undefined {
   if (discharge === undefined) return undefined;
   const maxPowerW = findings.number(`${field}.max_power_w`, discharge.maxPowerW, {
@@ -26,7 +31,8 @@ export function readDischarge(
     findings.wrong(field, "needs state_of_charge");
     return undefined;
   }
-  const reason = evse && whyOnlyCharged(session, evse, { planStartMs, fullPowerW });
+  const onePeriod = takesOnePeriod ? "a single period can't end it" : undefined;
+  const reason = (evse && whyOnlyCharged(session, evse, { planStartMs, fullPowerW })) ?? onePeriod;
   if (reason !== undefined) {
     findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
     return undefined;

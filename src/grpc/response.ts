@@ -20,6 +20,10 @@ const PURPOSES = {
   TxProfile: ChargingProfilePurpose.TX_PROFILE,
   TxDefaultProfile: ChargingProfilePurpose.TX_DEFAULT_PROFILE,
 } as const;
+const KINDS = {
+  Absolute: ChargingProfileKind.ABSOLUTE,
+  Relative: ChargingProfileKind.RELATIVE,
+} as const;
 const SOLVERS = { GLPK: SolverKind.GLPK, HIGHS: SolverKind.HIGHS, NONE: SolverKind.UNSPECIFIED } as const;
 
 /** Writes a plan as the contract has it; `totalMs` is the time from the request to this answer. */
@@ -115,32 +119,29 @@ function toChargingProfile(profile: ChargingProfile): wire.ChargingProfile {
     id: profile.id,
     stackLevel: profile.stackLevel,
     chargingProfilePurpose: PURPOSES[profile.chargingProfilePurpose],
-    chargingProfileKind: ChargingProfileKind.ABSOLUTE,
+    chargingProfileKind: KINDS[profile.chargingProfileKind],
     transactionId: profile.transactionId ?? "",
     validFrom: undefined,
     validTo: undefined,
-    chargingSchedules: [
-      {
-        // The payload's one schedule has the profile's id, too.
-        id: profile.id,
-        startSchedule: new Date(profile.startScheduleMs),
-        durationSeconds: undefined,
-        chargingRateUnit: ChargingRateUnit[profile.chargingRateUnit],
-        chargingSchedulePeriods: profile.periods.map(
-          ({ startPeriodS, limit, numberPhases, phaseToUse, operationMode, setpoint }) => ({
-            startPeriodSeconds: startPeriodS,
-            limit,
-            numberPhases,
-            phaseToUse,
-            setpoint,
-            dischargeLimit: undefined,
-            operationMode: operationMode ?? "",
-          }),
-        ),
-        minChargingRate: undefined,
-        pricesJson: "",
-      },
-    ],
+    chargingSchedules: profile.schedules.map(({ id, startScheduleMs, periods, prices }) => ({
+      id,
+      startSchedule: startScheduleMs === undefined ? undefined : new Date(startScheduleMs),
+      durationSeconds: undefined,
+      chargingRateUnit: ChargingRateUnit[profile.chargingRateUnit],
+      chargingSchedulePeriods: periods.map(
+        ({ startPeriodS, limit, numberPhases, phaseToUse, operationMode, setpoint }) => ({
+          startPeriodSeconds: startPeriodS,
+          limit,
+          numberPhases,
+          phaseToUse,
+          setpoint,
+          dischargeLimit: undefined,
+          operationMode: operationMode ?? "",
+        }),
+      ),
+      minChargingRate: undefined,
+      pricesJson: prices === undefined ? "" : JSON.stringify(prices.value),
+    })),
   };
 }
 

@@ -5,9 +5,13 @@ import { readChargeCurve, readStateOfCharge } from "./battery.ts";
 import { readDepartureChances, readMinimum } from "./checkpoints.ts";
 import { readDischarge } from "./discharge.ts";
 import { type Findings, LARGEST, quote } from "./findings.ts";
+import { readOffer } from "./offer.ts";
 import { evseKey, type ReadSite } from "./site.ts";
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+// Its seconds fit into OCPP's integers many times over.
+const LONGEST_TRANSACTION_MS = 366 * DAY_MS;
 const AC_STAY_MS = 4 * HOUR_MS;
 const DC_STAY_MS = HOUR_MS;
 
@@ -27,7 +31,7 @@ export function readSessions(
   findings: Findings,
   sessions: readonly wire.Session[],
   where: ReadSite | undefined,
-  time: { planStartMs: number; defaultStayMs: number | undefined },
+  site: { planStartMs: number; defaultStayMs: number | undefined; hasPrice: boolean },
 ): Session[] {
   const indexOf = new Map<string, number>();
   const read = sessions.map((session, n) => {
@@ -43,7 +47,7 @@ export function readSessions(
       evse: evse === undefined ? undefined : where?.site.evses[evse],
       site: evse === undefined ? undefined : where?.site,
       efficiency: evse === undefined ? 1 : (where?.efficiencies[evse] ?? 1),
-      ...time,
+      ...site,
     });
   });
   if (where !== undefined) refuseUncontrolled(findings, sessions, where);
@@ -105,6 +109,7 @@ interface SessionContext {
   efficiency: number;
   planStartMs: number;
   defaultStayMs: number | undefined;
+  hasPrice: boolean;
 }
 
 function findEvse(
@@ -133,7 +138,13 @@ function readSession(
   const isHere = stay.arrivalMs <= planStartMs;
   const { transactionId } = session;
   readTransactionId(findings, field, transactionId, evse?.ocpp.version);
-  if (transactionId === "" && isHere && evse?.ocpp.prefersTxDefaultProfile === false) {
+  const isRelative = evse?.ocpp.wantsRelativeProfile === true;
+  if (transactionId === "" && isHere && isRelative) {
+    findings.wrong(
+      `${field}.transaction_id`,
+      "is required of a vehicle that is here where its charger has wants_relative_profile: after a TxDefaultProfile the next transaction would go through the periods of this one again",
+    );
+  } else if (transactionId === "" && isHere && evse?.ocpp.prefersTxDefaultProfile === false) {
     findings.notice(
       "TRANSACTION_ID_MISSING",
       `${field}.transaction_id`,
@@ -147,6 +158,9 @@ function readSession(
     evse: context.index,
     transactionId,
     ...stay,
+    transactionStartMs: isRelative
+      ? readTransactionStart(findings, `${field}.arrival_time`, session, stay.arrivalMs, planStartMs)
+      : undefined,
     energyWh,
     ...readVehicle(findings, field, session, evse),
     priority: findings.number(`${field}.priority`, session.priority ?? 1, { min: 0.1, max: 10 }),
@@ -172,13 +186,20 @@ function readSession(
   };
   const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;
   const chargeCurve = readChargeCurve(findings, field, session, fullPowerW);
+  const discharge = readDischarge(findings, `${field}.discharge`, session, read, evse, {
+    spareWh,
+    planStartMs,
+    fullPowerW,
+    takesOnePeriod: session.scheduleOffer?.maxScheduleTuples === 1,
+  });
   return {
     ...read,
     battery: battery && { ...battery, chargeCurve },
-    discharge: readDischarge(findings, `${field}.discharge`, session, read, evse, {
-      spareWh,
-      planStartMs,
-      fullPowerW,
+    discharge,
+    offer: readOffer(findings, `${field}.schedule_offer`, session, {
+      evse,
+      discharge,
+      hasPrice: context.hasPrice,
     }),
   };
 }
@@ -215,6 +236,32 @@ function readStay(
     findings.wrong(`${field}.departure_time`, "leaves no whole second to charge in");
   }
   return { arrivalMs, departureMs };
+}
+
+/** Where a Relative profile counts from. */
+function readTransactionStart(
+  findings: Findings,
+  field: string,
+  { arrivalTime }: wire.Session,
+  arrivalMs: number,
+  planStartMs: number,
+): number {
+  if (arrivalTime === undefined) {
+    findings.wrong(
+      field,
+      "is required where the charger has wants_relative_profile: its profile's times count from the start of the transaction",
+    );
+    return Number.NaN;
+  }
+  // What is wrong with it is told where the stay is read.
+  const givenMs = Math.ceil(arrivalTime.getTime() / 1000) * 1000;
+  if (planStartMs - givenMs > LONGEST_TRANSACTION_MS) {
+    findings.wrong(
+      field,
+      `is over ${LONGEST_TRANSACTION_MS / DAY_MS} days before the start of the plan: a Relative profile can't count from there`,
+    );
+  }
+  return Math.min(givenMs, arrivalMs);
 }
 
 function readTransactionId(

@@ -46,6 +46,7 @@ const RATE_UNITS: Readonly<Record<number, RateUnit>> = {
 };
 
 // Periods of a schedule: what 1.6 chargers are known to take, and what the 2.x schemas allow.
+const LONGEST_LAG_S = 3600;
 const PERIODS_1_6 = 24;
 const PERIODS_2_X = 1024;
 
@@ -494,6 +495,8 @@ function readOcpp(
       limitStep: 0.1,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     };
   }
   const units = new Set(
@@ -509,15 +512,54 @@ function readOcpp(
     const highest = findings.whole(`${field}.max_stack_level`, ocpp.maxStackLevel, 0, LARGEST.uint32);
     if (stackLevel > highest) findings.wrong(`${field}.stack_level`, `is above max_stack_level, ${highest}`);
   }
+  const maxPeriods = readMaxPeriods(
+    findings,
+    `${field}.max_periods`,
+    ocpp.maxPeriods,
+    defaultPeriods,
+    version,
+  );
+  const clockLagS = findings.whole(`${field}.clock_lag_seconds`, ocpp.clockLagSeconds, 0, LONGEST_LAG_S);
+  if (ocpp.wantsRelativeProfile) refuseUnsafeRelative(findings, field, ocpp, maxPeriods);
   return {
     version,
     rateUnit,
-    maxPeriods: readMaxPeriods(findings, `${field}.max_periods`, ocpp.maxPeriods, defaultPeriods, version),
+    maxPeriods,
     stackLevel,
     limitStep: readLimitStep(findings, `${field}.limit_step`, ocpp.limitStep),
     rejectsZeroLimit: ocpp.rejectsZeroLimit,
     prefersTxDefaultProfile: ocpp.prefersTxDefaultProfile,
+    wantsRelativeProfile: ocpp.wantsRelativeProfile,
+    clockLagMs: clockLagS * 1000,
   };
+}
+
+/** What of a charger's wishes a Relative profile can't follow. */
+function refuseUnsafeRelative(
+  findings: Findings,
+  field: string,
+  { prefersTxDefaultProfile, clockLagSeconds }: wire.OcppCapabilities,
+  maxPeriods: number,
+): void {
+  if (prefersTxDefaultProfile) {
+    findings.wrong(
+      `${field}.prefers_tx_default_profile`,
+      "can't be with wants_relative_profile: the next transaction would go through the periods of this one again",
+    );
+  }
+  if (clockLagSeconds > 0) {
+    findings.notice(
+      "CLOCK_LAG_UNUSED",
+      `${field}.clock_lag_seconds`,
+      "a Relative profile counts from the start of the transaction, whatever the clock says",
+    );
+  }
+  if (maxPeriods < 3) {
+    findings.wrong(
+      `${field}.max_periods`,
+      `must be 3 or more with wants_relative_profile, is ${maxPeriods}: the time before the plan takes one`,
+    );
+  }
 }
 
 function readMaxPeriods(

@@ -1,3 +1,4 @@
+import { maxPeriodsOf } from "../domain/charging.ts";
 import { energyWh as drawnEnergyWh, energyByWh, taperOf } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
@@ -102,8 +103,8 @@ function bestRun(program: Program, room: Room, i: number): { run: Run; powerW: n
   const needWh = program.energy[i].energyKwh * 1000;
   let best = { run: { from: first, to: first }, powerW: 0, missingWh: needWh, cost: 0 };
   // A run that does not begin at once takes a period before it, beside its own and the end.
-  const { maxPeriods } = program.problem.site.evses[program.problem.sessions[i].evse].ocpp;
-  const lastStart = maxPeriods > 2 ? end - 1 : first;
+  const session = program.problem.sessions[i];
+  const lastStart = maxPeriodsOf(program.problem.site.evses[session.evse], session) > 2 ? end - 1 : first;
   const fitsW = hours.map((_, n) => Math.floor(room.fits(i, first + n) / stepPowerW + 1e-9) * stepPowerW);
   const stride = Math.ceil(hours.length / MAX_STARTS);
   for (let from = first; from <= lastStart; from += stride) {

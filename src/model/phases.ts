@@ -1,4 +1,4 @@
-import { type Charging, chargingOf } from "../domain/charging.ts";
+import { type Charging, chargingOf, maxPeriodsOf } from "../domain/charging.ts";
 import type { Problem, Session } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
 import type { StayPart } from "../domain/stays.ts";
@@ -31,9 +31,9 @@ export function mayChoose({ site }: Problem, session: Session): boolean {
 
 /** Whether it can be changed during the stay too. */
 function maySwitch(problem: Problem, session: Session): boolean {
-  const { ocpp } = problem.site.evses[session.evse];
+  const evse = problem.site.evses[session.evse];
   // One change takes two periods and the end.
-  const hasRoom = ocpp.maxPeriods >= 3 && !ocpp.rejectsZeroLimit;
+  const hasRoom = maxPeriodsOf(evse, session) >= 3 && !evse.ocpp.rejectsZeroLimit;
   return mayChoose(problem, session) && hasRoom && !session.uninterruptible;
 }
 
@@ -146,7 +146,11 @@ function partsOf(
 ): StayPart[] | undefined {
   const { first, hours } = charging.stays[i];
   const { evse, energyWh, arrivalMs, departureMs } = problem.sessions[i];
-  const { maxPhaseSwitches, ocpp } = problem.site.evses[evse];
+  const { maxPhaseSwitches } = problem.site.evses[evse];
+  const mostSwitches = Math.min(
+    maxPhaseSwitches,
+    maxPeriodsOf(problem.site.evses[evse], problem.sessions[i]) - 2,
+  );
   const power = (of: number, n: number) => powerKw(powers, primal, powers.offsets[of] + n);
   const lost = [powers.charging.ranges[one], charging.ranges[i]].map(({ minPowerW, maxPowerW }, isThree) =>
     hours.map((h, n) => {
@@ -157,7 +161,7 @@ function partsOf(
       return h * Math.max(below, isThree === 1 ? onOne : MOVED * onThree);
     }),
   );
-  const isThree = leastLoss(lost, Math.min(maxPhaseSwitches, ocpp.maxPeriods - 2));
+  const isThree = leastLoss(lost, mostSwitches);
   const gainKwh = isThree.reduce((kwh, three, n) => kwh + lost[1][n] - lost[three][n], 0);
   const notableKwh = isShort ? WORTH_A_SWITCH_KWH : Math.max(NOTABLE_KWH, (NOTABLE_SHARE * energyWh) / 1000);
   if (gainKwh <= notableKwh) return undefined;

@@ -1,13 +1,25 @@
 import { WattslotError } from "../domain/errors.ts";
 import type { PowerStep } from "../domain/plan.ts";
-import type { Evse } from "../domain/problem.ts";
+import type { Evse, ScheduleOffer } from "../domain/problem.ts";
 import { compositeSchedule } from "./composite.ts";
-import { validateProfile } from "./rules.ts";
+import { type ProfileContext, validateProfile } from "./rules.ts";
 import { misfitsOfRequest } from "./shape.ts";
 import { inNamesOf2x, type WireProfile } from "./wire.ts";
 
 /** Any payload's own time is shorter. */
 const YEAR_MS = 366 * 86_400_000;
+
+/** What a payload does not say of its own transaction; what is absent is not known. */
+export interface ReadingContext {
+  /** From when on it is read. Default: where its schedule starts. */
+  fromMs?: number;
+  /** When the transaction began, from where a Relative profile counts. Default: fromMs. */
+  transactionStartMs?: number | undefined;
+  /** What the vehicle said of schedules in its needs. */
+  offer?: ScheduleOffer | undefined;
+  /** Which of the schedules the vehicle chose. Default: the first. */
+  scheduleIndex?: number;
+}
 
 /**
  * Reads an emitted SetChargingProfile payload back into power over time, as a charger of the EVSE's OCPP version
@@ -19,8 +31,14 @@ const YEAR_MS = 366 * 86_400_000;
  * Throws INTERNAL that names the field where the payload is malformed, breaks a rule of the standard or what the
  * charger says of itself, or allows what can't be told in watts.
  */
-export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): PowerStep[] {
+export function expand(
+  payloadJson: string,
+  evse: Evse,
+  phaseVoltageV: number,
+  context: ReadingContext = {},
+): PowerStep[] {
   const { profile, evseId } = requestOf(payloadJson, evse);
+  const { offer, scheduleIndex = 0 } = context;
   const isBetween = evse.supply === "AC_LINE_TO_LINE";
   // 0 stands for the whole station, which no profile for a vehicle may name.
   if (evseId !== evse.evseId || evseId <= 0)
@@ -33,17 +51,31 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
       maxPeriods: evse.ocpp.maxPeriods,
       supply: evse.supply === "DC" ? "DC" : "AC",
     },
+    ...transactionIn(profile, offer),
   });
   if (finding !== undefined) fail(finding.path, finding.problem);
 
   const { chargingSchedule, chargingProfilePurpose, transactionId, id } = inNamesOf2x(profile);
-  const [{ startSchedule, chargingSchedulePeriod: periods }] = chargingSchedule;
+  if (chargingSchedule.length > (offer?.maxSchedules ?? 1))
+    fail("chargingSchedule", "has more schedules than the vehicle was to be offered");
+  if (scheduleIndex >= chargingSchedule.length) fail("chargingSchedule", `has no schedule ${scheduleIndex}`);
+  const [plan] = chargingSchedule;
+  const { startSchedule, chargingSchedulePeriod: periods } = chargingSchedule[scheduleIndex];
+  if (plan.startSchedule !== startSchedule) fail("startSchedule", "is not that of the first schedule");
+  if (new Set(chargingSchedule.map((schedule) => schedule.id)).size < chargingSchedule.length)
+    fail("chargingSchedule", "has two schedules of the same id");
   if (id <= 0) fail(is16(evse) ? "chargingProfileId" : "id", "is not positive");
-  if (profile.chargingProfileKind !== "Absolute") fail("chargingProfileKind", "is not Absolute");
+  const kind = evse.ocpp.wantsRelativeProfile ? "Relative" : "Absolute";
+  if (profile.chargingProfileKind !== kind) fail("chargingProfileKind", `is not ${kind}`);
   if (chargingProfilePurpose === "TxProfile" && !transactionId)
     fail("transactionId", "is missing in a TxProfile");
-  if (startSchedule === undefined) fail("startSchedule", "is missing");
-  const startMs = secondOf(startSchedule);
+  if (kind === "Relative" && startSchedule !== undefined)
+    fail("startSchedule", "has no place in a Relative profile");
+  const startMs = startSchedule === undefined ? undefined : secondOf(startSchedule);
+  const fromMs = context.fromMs ?? startMs;
+  if (fromMs === undefined) fail("startSchedule", "is missing, and the time to read from is not known");
+  if (startMs !== undefined && context.fromMs !== undefined && startMs > fromMs - evse.ocpp.clockLagMs)
+    fail("startSchedule", "is not in force yet by a clock that is behind");
   for (const [i, { numberPhases, phaseToUse = 1 }] of periods.entries()) {
     const path = `chargingSchedulePeriod[${i}]`;
     if (evse.supply === "DC" && numberPhases !== undefined)
@@ -64,23 +96,44 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
         // Where the profile ends, the charger gives what it can.
         maxCurrentA: Number.POSITIVE_INFINITY,
         maxPowerW: Number.POSITIVE_INFINITY,
-        transaction: { transactionId: transactionId ?? "", startMs },
+        transaction: {
+          transactionId: transactionId ?? "",
+          startMs: context.transactionStartMs ?? fromMs,
+          scheduleIndex,
+        },
       },
     ],
   };
-  const window = { evseId, startMs, endMs: startMs + YEAR_MS, unit: "W" as const };
+  const window = { evseId, startMs: fromMs, endMs: fromMs + YEAR_MS, unit: "W" as const };
   return compositeSchedule(station, window).map(
     ({ startPeriod, limit, setpoint, operationMode, numberPhases }) => {
       const powerW = operationMode === "Idle" ? 0 : (setpoint ?? limit);
       if (powerW === undefined || !Number.isFinite(powerW))
         fail("the profile", `has no limit ${startPeriod} s after its start`);
       return {
-        atMs: startMs + startPeriod * 1000,
+        atMs: fromMs + startPeriod * 1000,
         numberPhases: evse.supply === "AC" ? numberPhases : undefined,
         powerW,
       };
     },
   );
+}
+
+/** The transaction that the profile names, with the needs that its vehicle has told. */
+function transactionIn(
+  profile: WireProfile,
+  offer: ScheduleOffer | undefined,
+): Pick<ProfileContext, "transaction"> {
+  const { transactionId } = inNamesOf2x(profile);
+  if (transactionId === undefined) return {};
+  if (offer === undefined) return { transaction: { transactionId } };
+  const { maxScheduleTuples } = offer;
+  return {
+    transaction: {
+      transactionId,
+      needs: maxScheduleTuples < Number.POSITIVE_INFINITY ? { maxScheduleTuples } : {},
+    },
+  };
 }
 
 function requestOf(payloadJson: string, evse: Evse): { profile: WireProfile; evseId: number } {

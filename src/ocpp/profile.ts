@@ -1,12 +1,12 @@
-import { chargingRange } from "../domain/charging.ts";
+import { chargingRange, holdsOneLevel, maxPeriodsOf } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
-import type { ChargingProfile, ChargingSchedulePeriod, PowerPlan } from "../domain/plan.ts";
+import type { ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, PowerPlan } from "../domain/plan.ts";
 import type { Evse, Problem, Session } from "../domain/problem.ts";
 import { staysOf } from "../domain/stays.ts";
 import { compress, type Period } from "./compress.ts";
 
-/** The 2.x schemas take no longer chargingSchedulePeriod, whatever the charger says of itself. */
-const MAX_PERIODS_2X = 1024;
+/** Of the first of the schedules that a vehicle may choose from, whose ids over ISO 15118 have one byte. */
+const PLAN_ID = 1;
 
 /** Relative distance at which a power still counts as a whole number of steps. */
 const STEP_TOLERANCE = 1e-9;
@@ -87,12 +87,16 @@ function stayEndMs(problem: Problem, session: Session): number {
   return Math.max(endMs, stayStartMs(problem, session));
 }
 
+/** A period of a profile at its instant. */
+type TimedPeriod = Omit<ChargingSchedulePeriod, "startPeriodS"> & { atMs: number };
+
 /**
  * A session's plan as the charging profile for its charger. `powerW` has one value a slot, W over
  * all phases, and counts only inside the stay. Limits are rounded down to the charger's step;
  * what then lies below the least usable limit becomes 0 (the least limit where the charger rejects
  * 0). The last period begins at departure, or at the end of the horizon, and is safe: there is no
- * duration, after which the charger would fall back to a higher limit, and no validity. What the session
+ * duration, after which the charger would fall back to a higher limit, and no validity. A vehicle that takes a
+ * single period has its lowest level until its transaction ends. What the session
  * gives, as it is settled, stands in the same profile.
  *
  * The returned `powerW` is what the profile allows in the part of each slot inside the stay; it
@@ -105,38 +109,11 @@ export function toProfile(
   problem: Problem,
   sessionIndex: number,
   powerW: Float64Array,
-  maxPeriods = maxPeriodsOf(problem.site.evses[problem.sessions[sessionIndex].evse]),
 ): { profile: ChargingProfile; powerW: Float64Array } {
   const session = problem.sessions[sessionIndex];
-  const evse = problem.site.evses[session.evse];
-  const scale = limitScale(problem, sessionIndex);
-  const startMs = stayStartMs(problem, session);
-  const endMs = stayEndMs(problem, session);
-  const parts = stayParts(problem, session);
-
-  const givesW = session.discharge?.plannedW;
-  const planned = parts.map(({ slot, fromMs }) => ({
-    atMs: fromMs,
-    level: usableSteps(powerW[slot], scale) || 0 - givenSteps(givesW?.[slot] ?? 0, scale),
-  }));
-  planned.push({ atMs: endMs, level: scale.safeSteps });
-  const { periods } = compress(planned, endMs, maxPeriods);
-  const isGiving = periods.some(({ level }) => level < 0);
-
-  const isTransaction = session.transactionId !== "" && !evse.ocpp.prefersTxDefaultProfile;
-  return {
-    profile: {
-      id: profileId(session, evse, isTransaction),
-      stackLevel: evse.ocpp.stackLevel,
-      chargingProfilePurpose: isTransaction ? "TxProfile" : "TxDefaultProfile",
-      chargingProfileKind: "Absolute",
-      transactionId: isTransaction ? session.transactionId : undefined,
-      startScheduleMs: startMs,
-      chargingRateUnit: evse.ocpp.rateUnit,
-      periods: periods.map((period) => toSchedulePeriod(period, startMs, scale, isGiving)),
-    },
-    powerW: allowedPowerW(periods, parts, powerW.length, scale),
-  };
+  const most = maxPeriodsOf(problem.site.evses[session.evse], session);
+  const timed = toPeriods(problem, sessionIndex, powerW, most);
+  return { profile: profileOf(problem, sessionIndex, timed.periods), powerW: timed.powerW };
 }
 
 /**
@@ -149,41 +126,124 @@ export function toStayProfile(
   plan: PowerPlan,
 ): { profile: ChargingProfile; powerW: Float64Array[] } {
   const [first] = stay;
-  if (stay.length === 1) {
-    const { profile, powerW } = toProfile(problem, first, plan[first]);
-    return { profile, powerW: [powerW] };
-  }
-  const most = maxPeriodsOf(problem.site.evses[problem.sessions[first].evse]);
+  const session = problem.sessions[first];
+  const most = maxPeriodsOf(problem.site.evses[session.evse], session);
   // Only the last one's end is sent, but a part that ends at that level has it as one of its own.
   const withEnds = joined(problem, stay, plan, Math.floor((most - 1) / stay.length) + 1);
-  if (withEnds.profile.periods.length <= most) return withEnds;
-  return joined(problem, stay, plan, Math.floor(most / stay.length));
+  const { periods, powerW } =
+    withEnds.periods.length <= most ? withEnds : joined(problem, stay, plan, Math.floor(most / stay.length));
+  return { profile: profileOf(problem, first, periods), powerW };
 }
 
-/** The profiles of a stay's sessions, each in at most so many periods, one after the other. */
+/** The periods of a stay's sessions, each in at most so many, one after the other. */
 function joined(
   problem: Problem,
   stay: readonly number[],
   plan: PowerPlan,
   share: number,
-): { profile: ChargingProfile; powerW: Float64Array[] } {
-  const parts = stay.map((i) => toProfile(problem, i, plan[i], share));
-  const { profile } = parts[0];
+): { periods: TimedPeriod[]; powerW: Float64Array[] } {
+  const parts = stay.map((i) => toPeriods(problem, i, plan[i], share));
   const periods = parts.flatMap((part, n) => {
-    const offsetS = (part.profile.startScheduleMs - profile.startScheduleMs) / 1000;
-    const nextMs = parts[n + 1]?.profile.startScheduleMs ?? Number.POSITIVE_INFINITY;
-    return part.profile.periods.flatMap((period) =>
-      part.profile.startScheduleMs + period.startPeriodS * 1000 < nextMs
-        ? [{ ...period, startPeriodS: period.startPeriodS + offsetS }]
-        : [],
-    );
+    const nextMs = parts[n + 1]?.periods[0].atMs ?? Number.POSITIVE_INFINITY;
+    return part.periods.filter(({ atMs }) => atMs < nextMs);
   });
-  return { profile: { ...profile, periods }, powerW: parts.map(({ powerW }) => powerW) };
+  return { periods, powerW: parts.map(({ powerW }) => powerW) };
 }
 
-/** What the profiles of a plan allow each session, W; negative where it gives. */
+/** A session's plan in at most so many periods, and what they allow. */
+function toPeriods(
+  problem: Problem,
+  i: number,
+  powerW: Float64Array,
+  maxPeriods: number,
+): { periods: TimedPeriod[]; powerW: Float64Array } {
+  const session = problem.sessions[i];
+  const scale = limitScale(problem, i);
+  const endMs = stayEndMs(problem, session);
+  const parts = stayParts(problem, session);
+  const givesW = session.discharge?.plannedW;
+  const planned = parts.map(({ slot, fromMs }) => ({
+    atMs: fromMs,
+    level: usableSteps(powerW[slot], scale) || 0 - givenSteps(givesW?.[slot] ?? 0, scale),
+  }));
+  if (!holdsOneLevel(session) || planned.length === 0) planned.push({ atMs: endMs, level: scale.safeSteps });
+  const { periods } = compress(planned, endMs, maxPeriods);
+  const isGiving = periods.some(({ level }) => level < 0);
+  return {
+    periods: periods.map((period) => toTimedPeriod(period, scale, isGiving)),
+    powerW: allowedPowerW(periods, parts, powerW.length, scale),
+  };
+}
+
+/** The profile of a stay that begins with a session. */
+function profileOf(problem: Problem, i: number, periods: readonly TimedPeriod[]): ChargingProfile {
+  const session = problem.sessions[i];
+  const { ocpp, evseId } = problem.site.evses[session.evse];
+  const isTransaction = session.transactionId !== "" && !ocpp.prefersTxDefaultProfile;
+  const installedId = session.installed?.chargingProfileId ?? 0;
+  // The installed profile's id where it is known, else the same one every time for an EVSE and purpose: a profile
+  // with a known id replaces that one, a second id is a DuplicateProfile (2.x K01.FR.05, FR.06).
+  const id = installedId > 0 ? installedId : evseId * 10 + (isTransaction ? 1 : 2);
+  return {
+    id,
+    stackLevel: ocpp.stackLevel,
+    chargingProfilePurpose: isTransaction ? "TxProfile" : "TxDefaultProfile",
+    chargingProfileKind: ocpp.wantsRelativeProfile ? "Relative" : "Absolute",
+    transactionId: isTransaction ? session.transactionId : undefined,
+    chargingRateUnit: ocpp.rateUnit,
+    schedules: [
+      {
+        id: session.offer === undefined ? id : PLAN_ID,
+        ...(ocpp.wantsRelativeProfile ? countedFromTransaction : countedFromStart)(problem, i, periods),
+      },
+    ],
+  };
+}
+
+type Counted = Pick<ChargingSchedule, "startScheduleMs" | "periods">;
+
+/** By a clock that is behind the first period has already begun. */
+function countedFromStart(problem: Problem, i: number, periods: readonly TimedPeriod[]): Counted {
+  const { clockLagMs } = problem.site.evses[problem.sessions[i].evse].ocpp;
+  const startScheduleMs = periods[0].atMs - clockLagMs;
+  return { startScheduleMs, periods: countedFrom(startScheduleMs, periods) };
+}
+
+/**
+ * A transaction that began before the plan has a period at the safe limit for the time since. A charger that counts
+ * as the standard wants is past it; one that counts from when it gets the profile stays there, below whatever is
+ * planned, for as long as the transaction had lasted, and no limit is passed.
+ */
+function countedFromTransaction(problem: Problem, i: number, periods: readonly TimedPeriod[]): Counted {
+  const [first] = periods;
+  const zeroMs = Math.min(first.atMs, problem.sessions[i].transactionStartMs ?? first.atMs);
+  const scale = limitScale(problem, i);
+  const isGiving = periods.some(({ operationMode }) => operationMode !== undefined);
+  const past = toTimedPeriod({ atMs: zeroMs, level: scale.safeSteps }, scale, isGiving);
+  const isPast = zeroMs < first.atMs;
+  const isSame = past.limit === first.limit && past.operationMode === first.operationMode;
+  const later = isPast && isSame ? periods.slice(1) : periods;
+  return { startScheduleMs: undefined, periods: countedFrom(zeroMs, isPast ? [past, ...later] : later) };
+}
+
+/** The first period lasts from there on. */
+function countedFrom(zeroMs: number, periods: readonly TimedPeriod[]): ChargingSchedulePeriod[] {
+  return periods.map(({ atMs, ...period }, n) => ({
+    startPeriodS: n === 0 ? 0 : (atMs - zeroMs) / 1000,
+    ...period,
+  }));
+}
+
+/**
+ * What the profiles of a plan allow each session, W; negative where it gives. Of a vehicle that takes a single
+ * period what is planned for it: its level is found once all others are as they are sent.
+ */
 export function allowedPowers(problem: Problem, plan: PowerPlan): PowerPlan {
-  return staysOf(problem).flatMap((stay) => toStayProfile(problem, stay, plan).powerW);
+  return staysOf(problem).flatMap((stay) =>
+    holdsOneLevel(problem.sessions[stay[0]])
+      ? stay.map((i) => plan[i])
+      : toStayProfile(problem, stay, plan).powerW,
+  );
 }
 
 function usableSteps(powerW: number, scale: LimitScale): number {
@@ -198,34 +258,15 @@ function givenSteps(powerW: number, scale: LimitScale): number {
   return steps < scale.minSteps ? 0 : steps;
 }
 
-function maxPeriodsOf(evse: Evse): number {
-  return evse.ocpp.version === "1.6" ? evse.ocpp.maxPeriods : Math.min(evse.ocpp.maxPeriods, MAX_PERIODS_2X);
-}
-
-/**
- * The installed profile's id where it is known, else the same one every time for an EVSE and
- * purpose: a profile with a known id replaces that one, a second id is a DuplicateProfile (2.x
- * K01.FR.05, FR.06).
- */
-function profileId(session: Session, evse: Evse, isTransaction: boolean): number {
-  const installedId = session.installed?.chargingProfileId ?? 0;
-  return installedId > 0 ? installedId : evse.evseId * 10 + (isTransaction ? 1 : 2);
-}
-
 /**
  * In a profile in which the vehicle gives, each period has its mode (2.1, chapter Q): ChargingOnly with a
  * limit, CentralSetpoint with a setpoint and no limit (Q03.FR.02), Idle with neither (Q10.FR.01).
  */
-function toSchedulePeriod(
-  { atMs, level }: Period,
-  startMs: number,
-  scale: LimitScale,
-  isGiving: boolean,
-): ChargingSchedulePeriod {
+function toTimedPeriod({ atMs, level }: Period, scale: LimitScale, isGiving: boolean): TimedPeriod {
   const rate = (level * scale.stepTenths) / 10;
   const mode = level > 0 ? "ChargingOnly" : level < 0 ? "CentralSetpoint" : "Idle";
   return {
-    startPeriodS: (atMs - startMs) / 1000,
+    atMs,
     limit: isGiving && level <= 0 ? undefined : rate,
     numberPhases: scale.numberPhases,
     phaseToUse: scale.phaseToUse,

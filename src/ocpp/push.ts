@@ -1,4 +1,5 @@
-import { type CircuitExcess, firstCircuitExcess } from "../domain/check.ts";
+import { holdsOneLevel } from "../domain/charging.ts";
+import { type Excess, firstCircuitExcess } from "../domain/check.ts";
 import type { PowerStep } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { valueAt } from "../domain/series.ts";
@@ -13,9 +14,9 @@ export type Wave = 1 | 2 | undefined;
 export interface PushOrder {
   waves: readonly Wave[];
   /** While commands of wave 1 are missing, and so none of wave 2 is sent; undefined: never. */
-  wave1: CircuitExcess | undefined;
+  wave1: Excess | undefined;
   /** While commands of wave 2 are missing, all of wave 1 being accepted; undefined: never. */
-  wave2: CircuitExcess | undefined;
+  wave2: Excess | undefined;
 }
 
 // What a caller hands back may be rounded to the milliwatt, as an answer is.
@@ -28,7 +29,7 @@ const MOST_MOVES = 3;
  * one, so a vehicle counts with the higher of the two; the others of its wave's time with what they
  * surely hold. A vehicle without an installed plan draws nothing before its first profile.
  *
- * `emitted` has the new profiles, read back. `waves` is the order by the first difference: a command
+ * `emitted` has the new profiles, read back: of several schedules the most that one allows. `waves` is the order by the first difference: a command
  * that also differs the other way later changes its wave where that puts the first excess off.
  */
 export function pushOrder(
@@ -119,6 +120,7 @@ function installedSteps(problem: Problem, i: number, emitted: readonly PowerStep
   };
   for (let atMs = emitted[0].atMs; atMs < departureMs; atMs = nextStepMs(series, atMs))
     add(atMs, wholeW(valueAt(series, atMs)));
+  if (holdsOneLevel(problem.sessions[i])) return steps;
   const safeW = safeSteps * stepPowerW;
   if (problem.sessions[i].goesOn) {
     add(departureMs, safeW);
@@ -133,7 +135,7 @@ function installedSteps(problem: Problem, i: number, emitted: readonly PowerStep
 }
 
 /** The higher of two powers over time. */
-function higherOf(a: readonly PowerStep[], b: readonly PowerStep[]): PowerStep[] {
+export function higherOf(a: readonly PowerStep[], b: readonly PowerStep[]): PowerStep[] {
   const steps: PowerStep[] = [];
   for (let x = 0, y = 0; x < a.length || y < b.length; ) {
     const atMs = Math.min(a[x]?.atMs ?? Number.POSITIVE_INFINITY, b[y]?.atMs ?? Number.POSITIVE_INFINITY);

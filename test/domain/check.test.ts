@@ -162,6 +162,23 @@ describe("a session's own limits", () => {
   });
 });
 
+test("the one period that a vehicle takes may outlast its stay, and the circuits carry it that long", () => {
+  const offer = { maxSchedules: 1, priceForm: undefined, isDynamic: false };
+  const of = (maxScheduleTuples: number, steps: PowerStep[], otherW: number) => {
+    const sessions = [
+      session({ departureMs: at(60), offer: { ...offer, maxScheduleTuples } }),
+      session({ sessionId: "b", evse: 1, departureMs: at(120) }),
+    ];
+    const p = problem({ site: site({ circuits: [circuit({ maxPowerW: FULL_W })] }), sessions });
+    return excessesOf(p, steps, told([0, 0], [90, otherW], [120, 0]));
+  };
+  expect(of(1, told([0, 6900]), 4140)).toEqual([]);
+  expectOnly(of(1, told([0, 6900]), 6900), "circuit grid", 90);
+  // With a second period it could have ended.
+  expectOnly(of(2, told([0, 6900]), 4140), "session a: after departure", 60);
+  expectOnly(of(1, told([0, 6900], [30, 4140]), 4140), "session a: after departure", 60);
+});
+
 describe("circuits", () => {
   const two = [session(), session({ sessionId: "b", evse: 1 })];
 

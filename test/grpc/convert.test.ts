@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { WattslotError } from "../../src/domain/errors.ts";
-import { OcppCapabilities } from "../../src/gen/wattslot/v1/optimizer.ts";
+import { OcppCapabilities, PriceForm, ScheduleOffer } from "../../src/gen/wattslot/v1/optimizer.ts";
 import { OcppVersion, type OptimizeRequest, Phase, Supply, Winding } from "../../src/grpc/client.ts";
 import { toProblem } from "../../src/grpc/convert.ts";
 import { at, full, HOUR_MS, minimal, START, START_MS, series } from "./requests.ts";
@@ -839,6 +839,8 @@ test("the minimal request gets every default", () => {
     limitStep: 0.1,
     rejectsZeroLimit: false,
     prefersTxDefaultProfile: false,
+    wantsRelativeProfile: false,
+    clockLagMs: 0,
   };
   const evse = {
     circuit: 0,
@@ -953,6 +955,8 @@ test("the full request is read field by field", () => {
       limitStep: 0.5,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
     },
   });
   expect(site.evses[1]).toMatchObject({
@@ -1321,6 +1325,134 @@ describe("discharge", () => {
         expect.objectContaining({ code: "DISCHARGE_NOT_POSSIBLE", field: "sessions[0].discharge" }),
       );
     }
+  });
+});
+
+describe("chargers that want Relative profiles, and clocks that are behind", () => {
+  const read = (over: Partial<OcppCapabilities>, arrivalTime: Date | undefined, transactionId = "tx") => {
+    const request = minimal();
+    request.site!.evses[0].ocpp = OcppCapabilities.fromPartial(over);
+    Object.assign(request.sessions[0], { arrivalTime, transactionId });
+    return request;
+  };
+  const relative = { wantsRelativeProfile: true };
+
+  test("are told when the transaction began, on a whole second", () => {
+    const before = new Date(START_MS - 90_500);
+    expect(toProblem(read(relative, before), START_MS).sessions[0]).toMatchObject({
+      arrivalMs: START_MS,
+      transactionStartMs: START_MS - 90_000,
+    });
+    expect(toProblem(read(relative, at(0)), START_MS).sessions[0].transactionStartMs).toBe(START_MS);
+    expect(toProblem(read({}, before), START_MS).sessions[0].transactionStartMs).toBeUndefined();
+    const { ocpp } = toProblem(read({ clockLagSeconds: 60 }, before), START_MS).site.evses[0];
+    expect(ocpp).toMatchObject({ wantsRelativeProfile: false, clockLagMs: 60_000 });
+  });
+
+  test("are refused what a profile that counts from the transaction can't keep safe", () => {
+    const here = new Date(START_MS - HOUR_MS);
+    expect(wrongFields(read(relative, undefined))).toEqual(["sessions[0].arrival_time"]);
+    expect(wrongFields(read(relative, new Date(START_MS - 367 * 24 * HOUR_MS)))).toEqual([
+      "sessions[0].arrival_time",
+    ]);
+    expect(wrongFields(read(relative, here, ""))).toEqual(["sessions[0].transaction_id"]);
+    expect(wrongFields(read({ ...relative, prefersTxDefaultProfile: true, maxPeriods: 2 }, here))).toEqual([
+      "site.evses[0].ocpp.max_periods",
+      "site.evses[0].ocpp.prefers_tx_default_profile",
+    ]);
+    expect(wrongFields(read({ clockLagSeconds: 3601 }, here))).toEqual([
+      "site.evses[0].ocpp.clock_lag_seconds",
+    ]);
+    const { notices } = toProblem(read({ ...relative, clockLagSeconds: 5 }, here), START_MS);
+    expect(notices.map(({ code, field }) => `${code} ${field}`)).toContain(
+      "CLOCK_LAG_UNUSED site.evses[0].ocpp.clock_lag_seconds",
+    );
+  });
+});
+
+describe("a schedule offer", () => {
+  const read = (
+    offer: Partial<ScheduleOffer>,
+    { ocpp = {}, charger = {}, session = {}, priced = true }: Record<string, object | boolean> = {},
+  ) => {
+    const request = minimal();
+    const { tariff } = full().site!;
+    Object.assign(request.site!, { tariff: priced ? tariff : undefined });
+    const version = OcppVersion.OCPP_VERSION_2_1;
+    const capabilities = OcppCapabilities.fromPartial({ version, ...(ocpp as object) });
+    Object.assign(request.site!.evses[0], { ocpp: capabilities }, charger);
+    const scheduleOffer = ScheduleOffer.fromPartial(offer);
+    Object.assign(request.sessions[0], { scheduleOffer, arrivalTime: at(0) }, session);
+    return request;
+  };
+  const noticesOf = (...of: Parameters<typeof read>) =>
+    toProblem(read(...of), START_MS)
+      .notices.filter(({ field }) => field.includes("schedule_offer"))
+      .map(({ code, field }) => `${code} ${field.replace("sessions[0].schedule_offer", "")}`);
+  const offerOf = (...of: Parameters<typeof read>) => toProblem(read(...of), START_MS).sessions[0].offer;
+
+  test("is read with its defaults", () => {
+    expect(offerOf({})).toEqual({
+      maxScheduleTuples: Number.POSITIVE_INFINITY,
+      maxSchedules: 1,
+      priceForm: undefined,
+      isDynamic: false,
+    });
+    const given = { maxScheduleTuples: 12, maxSchedules: 3, priceForm: PriceForm.ABSOLUTE_PRICE_SCHEDULE };
+    expect(offerOf(given)).toEqual({ ...given, priceForm: "absolutePriceSchedule", isDynamic: false });
+    expect(noticesOf(given)).toEqual([]);
+    expect(toProblem(minimal(), START_MS).sessions[0].offer).toBeUndefined();
+  });
+
+  test("is refused by field where it makes no sense", () => {
+    const priceForm = 9 as PriceForm;
+    expect(wrongFields(read({ maxSchedules: 4, maxScheduleTuples: 1.5, priceForm }))).toEqual([
+      "sessions[0].schedule_offer.max_schedule_tuples",
+      "sessions[0].schedule_offer.max_schedules",
+      "sessions[0].schedule_offer.price_form",
+    ]);
+  });
+
+  test("has no effect where a vehicle can't be offered anything, which a notice says", () => {
+    for (const where of [
+      { ocpp: { version: OcppVersion.OCPP_VERSION_1_6 }, session: { transactionId: "7" } },
+      { ocpp: { prefersTxDefaultProfile: true } },
+      { ocpp: { wantsRelativeProfile: true } },
+      { session: { transactionId: "" } },
+    ]) {
+      expect(noticesOf({ maxScheduleTuples: 3 }, where)).toEqual(["SCHEDULE_OFFER_UNUSED "]);
+      expect(offerOf({ maxScheduleTuples: 3 }, where)).toBeUndefined();
+    }
+  });
+
+  test("is told no prices that its version, its control or the tariff does not have", () => {
+    const sales = { priceForm: PriceForm.SALES_TARIFF };
+    const levels = { priceForm: PriceForm.PRICE_LEVEL_SCHEDULE };
+    const in201 = { ocpp: { version: OcppVersion.OCPP_VERSION_2_0_1 } };
+    const untold: Parameters<typeof read>[] = [
+      [levels, in201],
+      [sales, { priced: false }],
+      [{ ...sales, isDynamic: true }],
+      [{ ...levels, isDynamic: true, maxScheduleTuples: 2 }],
+    ];
+    for (const of of untold) {
+      expect(noticesOf(...of)).toEqual(["PRICES_NOT_TOLD .price_form"]);
+      expect(offerOf(...of)).toMatchObject({ priceForm: undefined });
+    }
+    expect(noticesOf(sales, in201)).toEqual([]);
+    expect(noticesOf({ ...levels, isDynamic: true, maxScheduleTuples: 3 })).toEqual([]);
+  });
+
+  test("of a single period leaves a vehicle nothing to give in", () => {
+    const need = { $case: "stateOfCharge", value: { socPercent: 60, batteryCapacityWh: 50_000 } };
+    const where = {
+      charger: { maxDischargePowerW: 7000 },
+      session: { need, discharge: { maxPowerW: 0, minSocPercent: 30, pricePerKwh: 0.1 } },
+    };
+    const gives = (maxScheduleTuples: number) =>
+      toProblem(read({ maxScheduleTuples }, where), START_MS).sessions[0].discharge;
+    expect(gives(2)).toBeDefined();
+    expect(gives(1)).toBeUndefined();
   });
 });
 

@@ -25,11 +25,16 @@ const plan: SitePlan = {
           chargingProfilePurpose: "TxProfile",
           chargingProfileKind: "Absolute",
           transactionId: "4711",
-          startScheduleMs: START_MS,
           chargingRateUnit: "A",
-          periods: [
-            { startPeriodS: 0, limit: 16, numberPhases: 3 },
-            { startPeriodS: 900, limit: 0, numberPhases: 3 },
+          schedules: [
+            {
+              id: 21,
+              startScheduleMs: START_MS,
+              periods: [
+                { startPeriodS: 0, limit: 16, numberPhases: 3 },
+                { startPeriodS: 900, limit: 0, numberPhases: 3 },
+              ],
+            },
           ],
         },
       },
@@ -69,9 +74,14 @@ const plan: SitePlan = {
           chargingProfilePurpose: "TxDefaultProfile",
           chargingProfileKind: "Absolute",
           transactionId: undefined,
-          startScheduleMs: START_MS,
           chargingRateUnit: "W",
-          periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+          schedules: [
+            {
+              id: 12,
+              startScheduleMs: START_MS,
+              periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+            },
+          ],
         },
       },
       powerW: Float64Array.of(0, 0),
@@ -275,6 +285,34 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       gap: 0.2,
       checks: 99,
     },
+  });
+});
+
+test("a profile has all schedules that its vehicle may choose from, and its prices as they stand in the payload", () => {
+  const [session] = plan.sessionPlans;
+  const profile = session.command!.chargingProfile;
+  const [schedule] = profile.schedules;
+  const prices = { form: "salesTariff" as const, value: { id: 2, numEPriceLevels: 1, salesTariffEntry: [] } };
+  const schedules = [
+    { ...schedule, id: 1 },
+    { id: 2, startScheduleMs: undefined, periods: schedule.periods.slice(1), prices },
+  ];
+  const command = {
+    ...session.command!,
+    chargingProfile: { ...profile, chargingProfileKind: "Relative" as const, schedules },
+  };
+  const [told] = toResponse({ ...plan, sessionPlans: [{ ...session, command }] }, 1).sessionPlans;
+  expect(told.command?.chargingProfile).toMatchObject({
+    chargingProfileKind: 2,
+    chargingSchedules: [
+      { id: 1, startSchedule: new Date(START_MS), pricesJson: "" },
+      {
+        id: 2,
+        startSchedule: undefined,
+        pricesJson: '{"id":2,"numEPriceLevels":1,"salesTariffEntry":[]}',
+        chargingSchedulePeriods: [{ startPeriodSeconds: 900, limit: 0 }],
+      },
+    ],
   });
 });
 

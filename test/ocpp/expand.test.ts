@@ -73,6 +73,36 @@ describe("expand", () => {
     expect(() => expand(JSON.stringify(payload), between, 120)).toThrow("numberPhases");
   });
 
+  it("counts a Relative profile from the start of the transaction, from a given time on", () => {
+    const wants = { wantsRelativeProfile: true };
+    const relative = payload2x();
+    const [schedule] = relative.chargingProfile.chargingSchedule;
+    relative.chargingProfile.chargingProfileKind = "Relative";
+    Object.assign(schedule, { startSchedule: undefined });
+    const context = { fromMs: START, transactionStartMs: START - 1000_000 };
+    const charger = evse({}, wants);
+    // 900 s are over; 1800 s are 800 s from now.
+    expect(expand(JSON.stringify(relative), charger, 230, context)).toEqual([
+      { atMs: START, powerW: 8.1 * 230, numberPhases: 1 },
+      { atMs: START + 800_000, powerW: 0, numberPhases: 3 },
+    ]);
+    expect(() => expand(JSON.stringify(relative), in201, 230, context)).toThrow("not Absolute");
+    expect(() => expand(JSON.stringify(payload2x()), charger, 230, context)).toThrow("not Relative");
+    // 1.6 does not forbid a startSchedule, which would say something else.
+    const old = payload16();
+    old.csChargingProfiles.chargingProfileKind = "Relative";
+    expect(() => expand(JSON.stringify(old), evse({}, { version: "1.6", ...wants }), 230, context)).toThrow(
+      "startSchedule has no place",
+    );
+  });
+
+  it("wants a profile to be in force by a clock that is behind", () => {
+    const behind = evse({}, { clockLagMs: 60_000 });
+    const json = JSON.stringify(payload2x());
+    expect(() => expand(json, behind, 230, { fromMs: START + 59_000 })).toThrow("not in force yet");
+    expect(expand(json, behind, 230, { fromMs: START + 60_000 })[0].atMs).toBe(START + 60_000);
+  });
+
   it("takes an absent numberPhases as three", () => {
     const payload = { ...payload16() };
     const schedule = payload.csChargingProfiles.chargingSchedule;

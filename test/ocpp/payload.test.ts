@@ -10,11 +10,16 @@ const txProfile: ChargingProfile = {
   chargingProfilePurpose: "TxProfile",
   chargingProfileKind: "Absolute",
   transactionId: "4711",
-  startScheduleMs: Date.UTC(2026, 10, 23, 8, 7, 5),
   chargingRateUnit: "A",
-  periods: [
-    { startPeriodS: 0, limit: 8.1, numberPhases: 3 },
-    { startPeriodS: 475, limit: 0, numberPhases: 3 },
+  schedules: [
+    {
+      id: 7,
+      startScheduleMs: Date.UTC(2026, 10, 23, 8, 7, 5),
+      periods: [
+        { startPeriodS: 0, limit: 8.1, numberPhases: 3 },
+        { startPeriodS: 475, limit: 0, numberPhases: 3 },
+      ],
+    },
   ],
 };
 
@@ -24,7 +29,12 @@ const txDefaultOnDc: ChargingProfile = {
   chargingProfilePurpose: "TxDefaultProfile",
   transactionId: undefined,
   chargingRateUnit: "W",
-  periods: [{ startPeriodS: 0, limit: 49_999.9, numberPhases: undefined }],
+  schedules: [
+    {
+      ...txProfile.schedules[0],
+      periods: [{ startPeriodS: 0, limit: 49_999.9, numberPhases: undefined }],
+    },
+  ],
 };
 
 describe("toPayload", () => {
@@ -63,7 +73,7 @@ describe("toPayload", () => {
         chargingProfileKind: "Absolute",
         chargingSchedule: [
           {
-            id: 31,
+            id: 7,
             startSchedule: "2026-11-23T08:07:05Z",
             chargingRateUnit: "A",
             chargingSchedulePeriod: [
@@ -91,6 +101,22 @@ describe("toPayload", () => {
     ]);
     expect(validatorFor("1.6")(in16)).toEqual([]);
     expect(validatorFor("2.1")(in21)).toEqual([]);
+  });
+
+  it("leaves out startSchedule where times count from the start of the transaction", () => {
+    const [schedule] = txProfile.schedules;
+    const relative: ChargingProfile = {
+      ...txProfile,
+      chargingProfileKind: "Relative",
+      schedules: [{ ...schedule, startScheduleMs: undefined }],
+    };
+    for (const version of ["1.6", "2.0.1", "2.1"] as const) {
+      const payload = JSON.parse(toPayload(relative, evse({}, { version })));
+      const [written] = [payload.csChargingProfiles ?? payload.chargingProfile];
+      expect(written.chargingProfileKind).toBe("Relative");
+      expect(Object.keys([written.chargingSchedule].flat()[0])).not.toContain("startSchedule");
+      expect(validatorFor(version)(payload)).toEqual([]);
+    }
   });
 
   it("has neither duration nor validity nor fractions of a second", () => {

@@ -53,6 +53,9 @@ export const planIn = (
       rejectsZeroLimit: fc.boolean(),
       prefersTxDefaultProfile: fc.boolean(),
       transactionId: fc.constantFrom("", "1", "4711"),
+      wantsRelativeProfile: fc.boolean(),
+      transactionAgeS: fc.constantFrom(undefined, 0, 1, 4000),
+      clockLagS: fc.constantFrom(0, 0, 60),
       installedId: fc.constantFrom(undefined, 0, 77),
       slotMs: fc.constantFrom(60_000, 900_000, 3_600_000),
       startOffsetS: fc.integer({ min: 0, max: 3599 }),
@@ -66,6 +69,14 @@ export const planIn = (
       const slotStartsMs = slotsOf(startMs, endMs, input.slotMs);
       const arrivalMs = Math.round(startMs + input.arrivalShare * (endMs - startMs));
       const departureMs = Math.min(endMs, Math.round(arrivalMs + input.stayShare * (endMs - startMs)));
+
+      // Only a TxProfile can be Relative, and one period is for the time before the plan.
+      const hasTxProfile = input.transactionId !== "" && !input.prefersTxDefaultProfile;
+      const isRelative = input.wantsRelativeProfile && hasTxProfile && input.maxPeriods >= 3;
+      const firstMs = Math.ceil(Math.max(startMs, arrivalMs) / 1000) * 1000;
+      const isHere = arrivalMs <= startMs && input.transactionAgeS !== undefined;
+      const ageMs = isHere ? (input.transactionAgeS ?? 0) * 1000 : 0;
+      const transactionStartMs = isRelative ? firstMs - ageMs : undefined;
 
       const isDc = input.supply === "DC";
       const phases: Phase[] = isDc ? [1, 2, 3] : input.phases;
@@ -117,6 +128,8 @@ export const planIn = (
                   limitStep: stepTenths / 10,
                   rejectsZeroLimit: input.rejectsZeroLimit,
                   prefersTxDefaultProfile: input.prefersTxDefaultProfile,
+                  wantsRelativeProfile: isRelative,
+                  clockLagMs: input.clockLagS * 1000,
                 },
               ),
             ],
@@ -124,8 +137,9 @@ export const planIn = (
           sessions: [
             session({
               transactionId: input.transactionId,
-              arrivalMs,
+              arrivalMs: isRelative ? firstMs : arrivalMs,
               departureMs,
+              transactionStartMs,
               minCurrentA: input.vehicleMinTenthsA / 10,
               phaseCount: input.phaseCount,
               installed:

@@ -25,7 +25,7 @@ function oneHour({ evse: ofEvse, ocpp, session: ofSession, ...rest }: Setup = {}
 /** [startPeriod in seconds, limit] of the profile's periods. */
 function periodsOf(setup: Setup, powerW: number[]): [number, number][] {
   const { profile } = toProfile(oneHour(setup), 0, Float64Array.from(powerW));
-  return profile.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit ?? Number.NaN]);
+  return profile.schedules[0].periods.map(({ startPeriodS, limit }) => [startPeriodS, limit ?? Number.NaN]);
 }
 
 function sentW(setup: Setup, powerW: number[]): number[] {
@@ -51,7 +51,7 @@ describe("limits", () => {
         oneHour({ evse: { phases }, session: { phaseCount } }),
         0,
         Float64Array.of(3680, 3680, 3680, 3680),
-      ).profile.periods[0];
+      ).profile.schedules[0].periods[0];
     expect(numberPhases(1, [1, 2, 3])).toMatchObject({ limit: 16, numberPhases: 1 });
     expect(numberPhases(2, [1, 2, 3])).toMatchObject({ limit: 8, numberPhases: 2 });
     expect(numberPhases(3, [1, 2, 3])).toMatchObject({ limit: 0, numberPhases: 3 });
@@ -83,7 +83,7 @@ describe("limits", () => {
       });
       // 6400 W / 207.8 V = 30.79 A.
       const { profile, powerW } = toProfile(one, 0, new Float64Array(16).fill(6400));
-      expect(profile.periods[0]).toEqual({ startPeriodS: 0, limit, numberPhases: 1 });
+      expect(profile.schedules[0].periods[0]).toEqual({ startPeriodS: 0, limit, numberPhases: 1 });
       expect(powerW[0]).toBeCloseTo(rateUnit === "A" ? 30.7 * 120 * Math.sqrt(3) : 6400, 9);
     }
   });
@@ -92,7 +92,7 @@ describe("limits", () => {
     const setup: Setup = { evse: { supply: "DC", maxPowerW: 50_000, minPowerW: 2000 } };
     const { profile, powerW } = toProfile(oneHour(setup), 0, Float64Array.of(49_999.96, 2000, 1999.9, 150));
     expect(profile.chargingRateUnit).toBe("W");
-    expect(profile.periods).toEqual([
+    expect(profile.schedules[0].periods).toEqual([
       { startPeriodS: 0, limit: 49_999.9, numberPhases: undefined },
       { startPeriodS: 900, limit: 2000, numberPhases: undefined },
       { startPeriodS: 1800, limit: 0, numberPhases: undefined },
@@ -104,7 +104,11 @@ describe("limits", () => {
     const setup: Setup = { evse: { supply: "DC", maxPowerW: 50_000 }, ocpp: { rateUnit: "A" } };
     // 50000 / 690 = 72.46
     const { profile, powerW } = toProfile(oneHour(setup), 0, Float64Array.of(50_000, 0, 0, 0));
-    expect(profile.periods[0]).toEqual({ startPeriodS: 0, limit: 72.4, numberPhases: undefined });
+    expect(profile.schedules[0].periods[0]).toEqual({
+      startPeriodS: 0,
+      limit: 72.4,
+      numberPhases: undefined,
+    });
     expect(powerW[0]).toBeCloseTo(49_956, 6);
   });
 
@@ -186,14 +190,66 @@ describe("time", () => {
     const stay = { arrivalMs: START_MS + 5 * MINUTE_MS, departureMs: START_MS + 50 * MINUTE_MS };
     const setup = { session: stay };
     const { profile, powerW } = toProfile(oneHour(setup), 0, Float64Array.of(11_040, 6900, 6900, 5520));
-    expect(profile.startScheduleMs).toBe(START_MS + 5 * MINUTE_MS);
-    expect(profile.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit])).toEqual([
+    expect(profile.schedules[0].startScheduleMs).toBe(START_MS + 5 * MINUTE_MS);
+    expect(profile.schedules[0].periods.map(({ startPeriodS, limit }) => [startPeriodS, limit])).toEqual([
       [0, 16],
       [600, 10],
       [2400, 8],
       [2700, 0],
     ]);
     expect([...powerW]).toEqual([11_040, 6900, 6900, 5520]);
+  });
+
+  it("begins earlier for a clock that is behind: the first period lasts longer, all others stay", () => {
+    const late = oneHour({ ocpp: { clockLagMs: 60_000 } });
+    const [schedule] = toProfile(late, 0, Float64Array.of(11_040, 6900, 6900, 6900)).profile.schedules;
+    expect(schedule.startScheduleMs).toBe(START_MS - 60_000);
+    // 08:15 and 09:00, counted from 07:59.
+    expect(schedule.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit])).toEqual([
+      [0, 16],
+      [960, 10],
+      [3660, 0],
+    ]);
+  });
+
+  it("counts from the start of the transaction where the charger wants Relative, safe until now", () => {
+    const of = (ocpp: Partial<OcppCapabilities>, over: Partial<Session>, powerW: number[]) => {
+      const setup = { ocpp: { wantsRelativeProfile: true, ...ocpp }, session: over };
+      const { profile } = toProfile(oneHour(setup), 0, Float64Array.from(powerW));
+      const [{ startScheduleMs, periods }] = profile.schedules;
+      expect(profile.chargingProfileKind).toBe("Relative");
+      expect(startScheduleMs).toBeUndefined();
+      return periods.map(({ startPeriodS, limit }) => [startPeriodS, limit]);
+    };
+    const since = { transactionStartMs: START_MS - 1000_000 };
+    expect(of({}, since, [11_040, 6900, 6900, 6900])).toEqual([
+      [0, 0],
+      [1000, 16],
+      [1900, 10],
+      [4600, 0],
+    ]);
+    // A pause is one with the time before.
+    expect(of({}, since, [0, 6900, 6900, 6900])).toEqual([
+      [0, 0],
+      [1900, 10],
+      [4600, 0],
+    ]);
+    expect(of({ rejectsZeroLimit: true }, since, [11_040, 11_040, 11_040, 11_040])).toEqual([
+      [0, 6],
+      [1000, 16],
+      [4600, 6],
+    ]);
+    // The time before takes one of its periods: 16 and 10 A become 10 A.
+    expect(of({ maxPeriods: 3 }, since, [11_040, 6900, 6900, 6900])).toEqual([
+      [0, 0],
+      [1000, 10],
+      [4600, 0],
+    ]);
+    // It begins with the plan, or in it.
+    for (const arrivalMs of [START_MS, START_MS + 60_000]) {
+      const now = { arrivalMs, transactionStartMs: arrivalMs };
+      expect(of({}, now, [11_040, 11_040, 11_040, 11_040])[0]).toEqual([0, 16]);
+    }
   });
 
   it("gives up fractions of a second at both ends", () => {
@@ -203,8 +259,8 @@ describe("time", () => {
       0,
       Float64Array.of(11_040, 11_040, 6900, 0),
     );
-    expect(profile.startScheduleMs).toBe(START_MS + 1000);
-    expect(profile.periods.map(({ startPeriodS, limit }) => [startPeriodS, limit])).toEqual([
+    expect(profile.schedules[0].startScheduleMs).toBe(START_MS + 1000);
+    expect(profile.schedules[0].periods.map(({ startPeriodS, limit }) => [startPeriodS, limit])).toEqual([
       [0, 16],
       [1799, 0],
     ]);

@@ -40,7 +40,8 @@ const steps = (powersW: number[]): PowerStep[] => [
   ...powersW.map((powerW, n) => ({ atMs: START_MS + n * QUARTER_MS, powerW })),
   { atMs: START_MS + powersW.length * QUARTER_MS, powerW: 0 },
 ];
-const slot = (n: number) => ({ limit: "circuit grid", atMs: START_MS + n * QUARTER_MS });
+const slot = (n: number) =>
+  expect.objectContaining({ limit: "circuit grid", atMs: START_MS + n * QUARTER_MS });
 const never = { wave1: undefined, wave2: undefined };
 
 describe("pushOrder", () => {
@@ -150,6 +151,18 @@ describe("300 random sites with installed plans", () => {
     steps.findLast((step) => step.atMs <= atMs)?.powerW ?? 0;
   const excesses = (problem: Problem, held: PowerStep[][]) =>
     [...firstExcesses(compareAll(problem, held))].filter(([limit]) => limit.startsWith("circuit"));
+
+  it("knows that the one period a vehicle takes outlasts its stay until another is accepted", () => {
+    const last = [0, 0, 11_040, 11_040];
+    const offer = { maxSchedules: 1, priceForm: undefined, isDynamic: false };
+    const wave1ByMs = (maxScheduleTuples: number) => {
+      const first = { departureMs: START_MS + 2 * QUARTER_MS, offer: { ...offer, maxScheduleTuples } };
+      const one = depot([[5520, 5520], last], { first });
+      return pushOrder(one, [steps([0]), steps(last)], [1, undefined]).wave1?.atMs;
+    };
+    expect(wave1ByMs(1)).toBe(START_MS + 2 * QUARTER_MS);
+    expect(wave1ByMs(2)).toBeUndefined();
+  });
 
   it("pass no limit before a wave's time whatever has arrived, and can from then on", {
     timeout: 120_000,

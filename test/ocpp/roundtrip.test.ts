@@ -26,7 +26,14 @@ function send(problem: Problem, powerW: Float64Array): Sent {
   const evse = problem.site.evses[0];
   const made = toProfile(problem, 0, powerW);
   const payloadJson = toPayload(made.profile, evse);
-  return { ...made, payloadJson, steps: expand(payloadJson, evse, problem.site.nominalVoltageV) };
+  const { transactionStartMs } = problem.sessions[0];
+  const context = { fromMs: firstSecondOf(problem), transactionStartMs };
+  return { ...made, payloadJson, steps: expand(payloadJson, evse, problem.site.nominalVoltageV, context) };
+}
+
+/** Where the stay begins within the horizon, on a whole second. */
+function firstSecondOf({ slotStartsMs, sessions }: Problem): number {
+  return Math.ceil(Math.max(slotStartsMs[0], sessions[0].arrivalMs) / 1000) * 1000;
 }
 
 /** What a charger with these steps allows; undefined before the first. */
@@ -42,8 +49,9 @@ function instants({ problem: { slotStartsMs, sessions } }: Plan, steps: readonly
 }
 
 /** The stay on whole seconds within the horizon, fractions given up. */
-function staySeconds({ problem: { slotStartsMs, sessions } }: Plan): { fromMs: number; toMs: number } {
-  const fromMs = Math.ceil(Math.max(slotStartsMs[0], sessions[0].arrivalMs) / 1000) * 1000;
+function staySeconds({ problem }: Plan): { fromMs: number; toMs: number } {
+  const { slotStartsMs, sessions } = problem;
+  const fromMs = firstSecondOf(problem);
   const toMs = Math.floor(Math.min(slotStartsMs.at(-1) as number, sessions[0].departureMs) / 1000) * 1000;
   return { fromMs, toMs: Math.max(fromMs, toMs) };
 }
@@ -103,12 +111,15 @@ describe("what a charger reads from a payload", () => {
       fc.property(anyPlan, (plan) => {
         const compressed = send(plan.problem, plan.powerW);
         const full = send(uncompressed(plan), plan.powerW);
+        const { fromMs } = staySeconds(plan);
         for (const atMs of instants(plan, full.steps)) {
           expect(allowedAt(compressed.steps, atMs) ?? 0).toBeLessThanOrEqual(
             allowedAt(full.steps, atMs) ?? 0,
           );
         }
-        const { maxPeriods } = plan.problem.site.evses[0].ocpp;
+        const { transactionStartMs } = plan.problem.sessions[0];
+        const hasPast = (transactionStartMs ?? fromMs) < fromMs;
+        const maxPeriods = plan.problem.site.evses[0].ocpp.maxPeriods - (hasPast ? 1 : 0);
         if (full.steps.length <= maxPeriods) expect(compressed.steps).toEqual(full.steps);
         else expect(compressed.steps.length).toBeLessThanOrEqual(maxPeriods);
       }),
@@ -159,7 +170,10 @@ describe.each(["1.6", "2.0.1", "2.1"] as const)("plan, payload and composite sch
                 supply: one.supply === "DC" ? "DC" : "AC",
                 maxCurrentA: one.maxCurrentA,
                 maxPowerW: one.maxPowerW,
-                transaction: { transactionId: plan.problem.sessions[0].transactionId, startMs: fromMs },
+                transaction: {
+                  transactionId: plan.problem.sessions[0].transactionId,
+                  startMs: plan.problem.sessions[0].transactionStartMs ?? fromMs,
+                },
               },
             ],
           },
@@ -206,7 +220,8 @@ describe("the payload", () => {
       fc.property(anyPlan, (plan) => {
         const { payloadJson, profile } = send(plan.problem, plan.powerW);
         const printed = [...payloadJson.matchAll(/"limit":([^,}]*)/g)].map((match) => match[1]);
-        expect(printed).toHaveLength(profile.periods.length);
+        const { periods } = profile.schedules[0];
+        expect(printed).toHaveLength(periods.length);
         expect(printed.length).toBeLessThanOrEqual(plan.problem.site.evses[0].ocpp.maxPeriods);
         for (const [i, text] of printed.entries()) {
           expect(text).toMatch(/^\d+(\.\d)?$/);
@@ -215,8 +230,7 @@ describe("the payload", () => {
           if (tenths > 0) expect(tenths).toBeGreaterThanOrEqual(plan.minTenths ?? Number.POSITIVE_INFINITY);
           else expect(plan.safeTenths).toBe(0);
           if (i > 0) expect(text).not.toBe(printed[i - 1]);
-          if (i > 0)
-            expect(profile.periods[i].startPeriodS).toBeGreaterThan(profile.periods[i - 1].startPeriodS);
+          if (i > 0) expect(periods[i].startPeriodS).toBeGreaterThan(periods[i - 1].startPeriodS);
         }
       }),
       RUNS,
@@ -237,15 +251,20 @@ describe("the payload", () => {
           chargingProfilePurpose: wire.chargingProfilePurpose,
           chargingProfileKind: wire.chargingProfileKind,
           transactionId: is16 && "transactionId" in wire ? String(wire.transactionId) : wire.transactionId,
-          startScheduleMs: Date.parse(schedule.startSchedule),
           chargingRateUnit: schedule.chargingRateUnit,
-          periods: schedule.chargingSchedulePeriod.map(
-            (period: { startPeriod: number; limit: number; numberPhases?: number }) => ({
-              startPeriodS: period.startPeriod,
-              limit: period.limit,
-              numberPhases: period.numberPhases,
-            }),
-          ),
+          schedules: [
+            {
+              id: is16 ? wire.chargingProfileId : schedule.id,
+              startScheduleMs: "startSchedule" in schedule ? Date.parse(schedule.startSchedule) : undefined,
+              periods: schedule.chargingSchedulePeriod.map(
+                (period: { startPeriod: number; limit: number; numberPhases?: number }) => ({
+                  startPeriodS: period.startPeriod,
+                  limit: period.limit,
+                  numberPhases: period.numberPhases,
+                }),
+              ),
+            },
+          ],
         }).toEqual(profile);
       }),
       RUNS,

@@ -50,6 +50,8 @@ export function evse(over: Partial<Evse> = {}, ocpp: Partial<Evse["ocpp"]> = {})
       limitStep: 0.1,
       rejectsZeroLimit: false,
       prefersTxDefaultProfile: false,
+      wantsRelativeProfile: false,
+      clockLagMs: 0,
       ...ocpp,
     },
   };

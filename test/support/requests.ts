@@ -5,11 +5,18 @@ import {
   OptimizeRequest,
   Phase,
   Preference,
+  PriceForm,
   Supply,
   Winding,
 } from "../../src/gen/wattslot/v1/optimizer.ts";
 
 const HOUR_MS = 3_600_000;
+const PRICE_FORMS = [
+  PriceForm.UNSPECIFIED,
+  PriceForm.SALES_TARIFF,
+  PriceForm.ABSOLUTE_PRICE_SCHEDULE,
+  PriceForm.PRICE_LEVEL_SCHEDULE,
+];
 
 /** A random, mostly valid request of 1 to 6 vehicles that mixes everything the contract serves. */
 export function randomRequest(seed: number): OptimizeRequest {
@@ -131,7 +138,28 @@ export function randomRequest(seed: number): OptimizeRequest {
         chargingProfileId: random.int(0, 20),
       })),
   });
+  withQuirks(request, randomOf(seed ^ 0x2545f491), at);
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
+}
+
+/** Gives some chargers a clock that is behind, lets some take Relative profiles only, and some vehicles several schedules. */
+function withQuirks(request: OptimizeRequest, random: Random, at: (hour: number) => Date): void {
+  request.site?.evses.forEach(({ ocpp }, n) => {
+    if (ocpp === undefined) return;
+    const session = request.sessions[n];
+    if (random.chance(0.25)) {
+      session.scheduleOffer = {
+        maxScheduleTuples: random.pick([0, 1, 2, 3, 12]),
+        maxSchedules: random.int(0, 3),
+        priceForm: random.pick(PRICE_FORMS),
+        isDynamic: random.chance(0.2),
+      };
+    }
+    if (random.chance(0.15)) ocpp.clockLagSeconds = random.pick([1, 60, 3600]);
+    if (session.transactionId === "" || ocpp.prefersTxDefaultProfile || random.chance(0.85)) return;
+    ocpp.wantsRelativeProfile = true;
+    session.arrivalTime ??= at(-random.pick([0, 0.0003, 1, 400]));
+  });
 }
 
 /** The request with the sun, a battery, export, minimums and uncertain departures, some of each. */

@@ -147,7 +147,10 @@ export namespace ChargingRateUnit {
 export const PriceForm = {
   /** UNSPECIFIED - They don't. */
   UNSPECIFIED: 0,
-  /** SALES_TARIFF - salesTariff of ISO 15118-2: price levels and relative prices in percent of the highest. */
+  /**
+   * SALES_TARIFF - salesTariff of ISO 15118-2: price levels, the cheapest 1, and prices in percent of the highest, rounded up;
+   * no percent where that is not above 0.
+   */
   SALES_TARIFF: 1,
   /** ABSOLUTE_PRICE_SCHEDULE - absolutePriceSchedule of ISO 15118-20, OCPP 2.1: the price of a kWh in the tariff's currency. */
   ABSOLUTE_PRICE_SCHEDULE: 2,
@@ -611,13 +614,17 @@ export interface OcppCapabilities {
   prefersTxDefaultProfile: boolean;
   /**
    * The charger takes no other kind than Relative. Its profile's times then count from the start of the
-   * transaction, which is Session.arrival_time: required of a vehicle that is here, unless it arrives at the
-   * start of the plan. A vehicle that is not here yet gets no command. Default: Absolute.
+   * transaction, which is Session.arrival_time: required at this charger, and at most 366 days ago. One period
+   * is for the time before the plan, at the safe limit, so max_periods must be 3 or more. For a charger that
+   * counts from when it gets a profile give the start of the plan as arrival_time. A vehicle that is here needs its
+   * transaction_id, one that is not here yet gets no command. Not with prefers_tx_default_profile, which the next
+   * transaction would go through again. Default: Absolute.
    */
   wantsRelativeProfile: boolean;
   /**
    * How far the charger's clock may be behind, at most 3600: startSchedule is put that much earlier, so that
-   * the profile is in force at once. Default 0.
+   * the profile is in force at once. Later periods begin as late as the clock is: plan again at a reduction
+   * that must be in time. Default 0.
    */
   clockLagSeconds: number;
 }
@@ -712,8 +719,9 @@ export interface Session {
     | Discharge
     | undefined;
   /**
-   * What the vehicle said over ISO 15118 of the schedules that it takes. OCPP 2.x and a TxProfile only,
-   * elsewhere it has no effect, with a notice. Default: one schedule, as long as the charger takes.
+   * What the vehicle said over ISO 15118 of the schedules that it takes. OCPP 2.x and an Absolute TxProfile of a
+   * known transaction only, elsewhere it has no effect, with a notice. A vehicle that has just told its needs waits
+   * for a profile: send no installed plan of it. Default: one schedule, as long as the charger takes.
    */
   scheduleOffer:
     | ScheduleOffer
@@ -722,17 +730,30 @@ export interface Session {
   minPowerW: number;
 }
 
-/** The schedules that a vehicle is offered over ISO 15118, of which it chooses one. */
+/**
+ * The schedules that a vehicle is offered over ISO 15118, of which it chooses one. All have the same start; their
+ * ids are 1 for the plan, 2 for what is soonest and 3 for what is cheapest.
+ */
 export interface ScheduleOffer {
-  /** maxScheduleTuples of its needs: the most periods of a schedule, 1 or more. Default: as the charger. */
+  /**
+   * maxScheduleTuples of its needs: the most periods of a schedule, and the most entries of its prices. With 1 there
+   * is no period that could end a schedule: it is one level to the end of the transaction, the lowest that meets
+   * the need in what the other plans leave, and its room is kept until the next vehicle comes. Default: as the
+   * charger.
+   */
   maxScheduleTuples: number;
   /**
-   * How many schedules to offer, at most 3; whichever the vehicle chooses, every limit holds. First comes the
-   * plan, then what is soonest, then what is cheapest in the room that the plans of the others leave; one that
-   * says the same as another is left out. Default 1.
+   * How many schedules to offer, at most 3; whichever each vehicle chooses, every limit holds. First comes the
+   * plan, then what is soonest, then what is cheapest in the room that the others leave whatever they choose, each
+   * with as much energy as the plan and without a new peak where that costs. One that says the same as another, or
+   * saves nothing, is left out. Vehicles that give, and those at chargers that change phases, are offered the
+   * plan alone, with a notice. Default 1.
    */
   maxSchedules: number;
-  /** Tells the vehicle what energy costs, from the site's tariff. Default: it is not told. */
+  /**
+   * Tells the vehicle what energy costs while it is there, from the site's tariff. Where it takes fewer entries,
+   * neighbours are merged at the higher price. What can't be told has a notice. Default: it is not told.
+   */
   priceForm: PriceForm;
   /**
    * DynamicControl of ISO 15118-20: one schedule, whose periods and prices together are at most
@@ -938,7 +959,8 @@ export interface InstalledPlan {
   /**
    * What the installed profile allows, negative where the vehicle gives. Required. From the answer that it came with: the values are
    * SessionPlan.power_w, the step is the slot length, and the start is the slot boundary at or before
-   * SitePlan.start_time, as slot 0 may be cut short.
+   * SitePlan.start_time, as slot 0 may be cut short. Of a vehicle that was offered several schedules what it chose
+   * (selectedChargingScheduleId of NotifyEVChargingSchedule), or while that is not known the highest of them.
    */
   powerW:
     | TimeSeries
