@@ -49,25 +49,25 @@ const FULL_W = 3 * 16 * 230;
 const HALF_W = 3 * 8 * 230;
 
 describe("a vehicle's schedule", () => {
-  it("is inside at exactly what is allowed, and a watt of rounding above", () => {
+  it("is inside at exactly what is allowed, and half a watt of rounding above", () => {
     const exact = [
       { startPeriod: 0, limit: FULL_W },
       { startPeriod: 3600, limit: HALF_W },
       { startPeriod: 7200, limit: 0 },
     ];
     expect(judgeSchedule(wanting(exact), held(), EVSE)).toEqual([]);
-    const rounded = exact.map((period) => ({ ...period, limit: period.limit + 1 }));
+    const rounded = exact.map((period) => ({ ...period, limit: period.limit + 0.5 }));
     expect(judgeSchedule(wanting(rounded), held(), EVSE)).toEqual([]);
   });
 
-  it("is outside two watts above, from when to when and by how much", () => {
+  it("is outside a watt above, from when to when and by how much", () => {
     const periods = [
       { startPeriod: 0, limit: FULL_W },
-      { startPeriod: 3600, limit: HALF_W + 2 },
+      { startPeriod: 3600, limit: HALF_W + 1 },
       { startPeriod: 5400, limit: 0 },
     ];
     expect(judgeSchedule(wanting(periods), held(), EVSE)).toEqual([
-      { fromMs: START_MS + 3_600_000, toMs: START_MS + 5_400_000, powerW: HALF_W + 2, allowedW: HALF_W },
+      { fromMs: START_MS + 3_600_000, toMs: START_MS + 5_400_000, powerW: HALF_W + 1, allowedW: HALF_W },
     ]);
   });
 
@@ -100,8 +100,94 @@ describe("a vehicle's schedule", () => {
   it("with phases of its own counts them all", () => {
     const periods = [{ startPeriod: 0, limit: 3680, limit_L2: 3680, limit_L3: 3680 }];
     expect(judgeSchedule(wanting(periods, { duration: 3600 }), held(), EVSE)).toEqual([]);
-    periods[0].limit_L3 = 3683;
+    periods[0].limit_L3 = 3682;
     expect(judgeSchedule(wanting(periods, { duration: 3600 }), held(), EVSE)).toHaveLength(1);
+  });
+
+  it("with phases of its own is outside where one of them is, however little is on the others", () => {
+    const periods = [{ startPeriod: 0, limit: 3681, limit_L2: 0, limit_L3: 0 }];
+    // 16 A x 230 V on each.
+    expect(judgeSchedule(wanting(periods, { duration: 60 }), held(), EVSE)).toEqual([
+      { fromMs: START_MS, toMs: START_MS + 60_000, powerW: 3681, allowedW: 3680 },
+    ]);
+    const uneven = held([
+      {
+        chargingRateUnit: "W",
+        chargingSchedulePeriod: [{ startPeriod: 0, limit: 3000, limit_L2: 1000, limit_L3: 1000 }],
+      },
+    ]);
+    const even = (limit: number) =>
+      judgeSchedule(wanting([{ startPeriod: 0, limit }], { duration: 60 }), uneven, EVSE);
+    expect(even(3000)).toEqual([]);
+    // In all 5000 W are allowed; a third of 3003 on L2 is not.
+    expect(even(3003)).toMatchObject([{ powerW: 1001, allowedW: 1000 }]);
+  });
+
+  it("is allowed nothing where the profile has ended, and its first period before it begins", () => {
+    const ended = held([{ duration: 3600 }]);
+    const full = wanting([{ startPeriod: 0, limit: FULL_W }], { duration: 3601 });
+    expect(judgeSchedule(full, ended, EVSE)).toEqual([
+      { fromMs: START_MS + 3_600_000, toMs: START_MS + 3_601_000, powerW: FULL_W, allowedW: 0 },
+    ]);
+    const expired = held();
+    expired.chargingProfile.validTo = START;
+    expect(judgeSchedule(full, expired, EVSE)).toMatchObject([{ powerW: FULL_W, allowedW: 0 }]);
+    const early = (limit: number) =>
+      judgeSchedule(
+        { ...wanting([{ startPeriod: 0, limit }], { duration: 60 }), timeBase: "2026-11-23T07:59:30Z" },
+        held(),
+        EVSE,
+      );
+    expect(early(FULL_W)).toEqual([]);
+    expect(early(FULL_W + 1)).toMatchObject([{ fromMs: START_MS - 30_000, allowedW: FULL_W }]);
+  });
+
+  it("of another EVSE than the profile's is allowed nothing", () => {
+    const other = { ...held(), evseId: 2 };
+    const any = wanting([{ startPeriod: 0, limit: 100 }], { duration: 60 });
+    expect(judgeSchedule(any, other, EVSE)).toMatchObject([{ powerW: 100, allowedW: 0 }]);
+  });
+
+  it("that echoes what the charger was told is inside, whatever it was told in", () => {
+    const told = held();
+    const [{ chargingRateUnit, chargingSchedulePeriod }] = told.chargingProfile.chargingSchedule;
+    expect(judgeSchedule(wanting([...chargingSchedulePeriod], { chargingRateUnit }), told, EVSE)).toEqual([]);
+    const giving = held([
+      {
+        chargingRateUnit: "W",
+        chargingSchedulePeriod: [
+          { startPeriod: 0, limit: 7000, operationMode: "ChargingOnly" },
+          { startPeriod: 900, setpoint: -5000, operationMode: "CentralSetpoint" },
+          { startPeriod: 1800, operationMode: "Idle" },
+        ],
+      },
+    ]);
+    const [{ chargingSchedulePeriod: periods }] = giving.chargingProfile.chargingSchedule;
+    expect(judgeSchedule(wanting([...periods]), giving, EVSE)).toEqual([]);
+  });
+
+  it("is held for a month against a profile that recurs for ever", () => {
+    const daily = held([
+      {
+        duration: 43_200,
+        chargingSchedulePeriod: Array.from({ length: 1024 }, (_, n) => ({
+          startPeriod: 40 * n,
+          limit: 16 - (n % 2),
+          numberPhases: 3,
+        })),
+      },
+    ]);
+    Object.assign(daily.chargingProfile, { chargingProfileKind: "Recurring", recurrencyKind: "Daily" });
+    const excesses = judgeSchedule(wanting([{ startPeriod: 0, limit: 15 * 690 }]), daily, EVSE);
+    // Every night: half of each day is not in the schedule.
+    expect(excesses).toHaveLength(31);
+    expect(excesses[0]).toEqual({
+      fromMs: START_MS + 43_200_000,
+      toMs: START_MS + 86_400_000,
+      powerW: 15 * 690,
+      allowedW: 0,
+    });
+    expect(excesses[30].toMs).toBe(Infinity);
   });
 
   it("is held against the schedule that the vehicle chose, or against whichever it keeps to", () => {
@@ -145,12 +231,31 @@ describe("a vehicle's schedule", () => {
   });
 
   it("is refused by field where it is none", () => {
-    try {
-      readEvSchedule({ timeBase: "now", chargingSchedule: { id: 1, chargingRateUnit: "W" } }, "2.0.1");
-      expect.unreachable();
-    } catch (error) {
-      const fields = (error as WattslotError).violations.map(({ field }) => field);
-      expect(fields).toEqual(["timeBase", "chargingSchedule.chargingSchedulePeriod", "evseId"]);
-    }
+    const fieldsOf = (payload: unknown, version: "2.0.1" | "2.1") => {
+      try {
+        readEvSchedule(payload, version);
+      } catch (error) {
+        return (error as WattslotError).violations.map(({ field }) => field);
+      }
+      return [];
+    };
+    expect(
+      fieldsOf({ timeBase: "now", chargingSchedule: { id: 1, chargingRateUnit: "W" } }, "2.0.1"),
+    ).toEqual(["timeBase", "chargingSchedule.chargingSchedulePeriod", "evseId"]);
+    const unclear = wanting(
+      [
+        { startPeriod: 5, limit: 0 },
+        { startPeriod: 60 },
+        { startPeriod: 60, limit: 5 },
+        { startPeriod: 90, operationMode: "Idle" },
+      ],
+      { duration: 0 },
+    );
+    expect(fieldsOf(unclear, "2.1").map((field) => field.replace("chargingSchedule.", ""))).toEqual([
+      "duration",
+      "chargingSchedulePeriod[0].startPeriod",
+      "chargingSchedulePeriod[1].limit",
+      "chargingSchedulePeriod[2].startPeriod",
+    ]);
   });
 });
