@@ -204,6 +204,11 @@ function readSession(
   };
 }
 
+/** How long a vehicle is taken to stay where neither it nor its site says. */
+export function usualStayMs(isDc: boolean): number {
+  return isDc ? DC_STAY_MS : AC_STAY_MS;
+}
+
 /** Whole seconds inside the stay as given; what lies before the plan is left out. */
 function readStay(
   findings: Findings,
@@ -215,7 +220,7 @@ function readStay(
     arrivalTime === undefined ? planStartMs : findings.time(`${field}.arrival_time`, arrivalTime);
   const arrivalMs = Math.max(planStartMs, Math.ceil(givenMs / 1000) * 1000);
   if (departureTime === undefined) {
-    const stayMs = defaultStayMs ?? (evse?.supply === "DC" ? DC_STAY_MS : AC_STAY_MS);
+    const stayMs = defaultStayMs ?? usualStayMs(evse?.supply === "DC");
     findings.notice(
       "DEPARTURE_ASSUMED",
       `${field}.departure_time`,

@@ -14,6 +14,9 @@ import { defaultEfficiency } from "./site.ts";
 const USUAL_ENERGY_WH = 60_000;
 const USUAL_CURRENT_A = 32;
 const HOUR_MS = 3_600_000;
+/** No plan is longer: what lies after it makes no difference. */
+const LONGEST_PLAN_MS = 31 * 24 * HOUR_MS;
+const LONGEST_BASE_ID = 200;
 
 /** Where a vehicle is. */
 export interface Whereabouts {
@@ -25,6 +28,10 @@ export interface Whereabouts {
   offer: ScheduleOffer | undefined;
   /** Those that are taken. */
   sessionIds: readonly string[];
+  /** When the next vehicle comes to the EVSE. Default: none is expected. */
+  nextArrivalMs?: number | undefined;
+  /** How long a vehicle stays that does not say. */
+  defaultStayMs: number;
 }
 
 /**
@@ -36,7 +43,7 @@ export function sessionWithNeeds(
   needs: VehicleNeeds,
   where: Whereabouts,
 ): { session: Session; notices: Notice[] } {
-  const { evse, startMs } = where;
+  const { evse } = where;
   const notices: Notice[] = [];
   const notice = (code: string, field: string, message: string) => {
     notices.push({ code, field, message });
@@ -67,34 +74,76 @@ export function sessionWithNeeds(
   }
   session.maxPowerW = lower(before.maxPowerW, needs.maxPowerW);
   session.minPowerW = Math.max(before.minPowerW, needs.minPowerW ?? 0);
-
-  if (needs.departureMs !== undefined && needs.departureMs > startMs + 1000) {
-    session.departureTime = new Date(needs.departureMs);
-    session.departureChances = before.departureChances.filter(
-      ({ time }) => (time?.getTime() ?? 0) < Math.floor((needs.departureMs ?? 0) / 1000) * 1000,
-    );
-  } else if (needs.departureMs !== undefined) {
-    notice(
-      "DEPARTURE_PASSED",
-      "chargingNeeds.departureTime",
-      "is not after the start of the plan: it is left out",
-    );
-  }
-  if (needs.minimumWh !== undefined && before.minimum === undefined) {
-    const energyWh = Math.min(needs.minimumWh, energyOf(session, evse));
-    const soonestMs = (1.25 * energyWh * HOUR_MS) / fullPowerW(session, where) + where.slotSeconds * 1000;
-    session.minimum = { energyWh, byTime: new Date(startMs + Math.ceil(soonestMs / 1000) * 1000) };
-  }
-  settleDischarge(session, needs, notice);
+  settleLimits(session, before, notice);
+  settleDeparture(session, needs, where, notice);
+  session.minimum = minimumOf(session, needs, where);
+  settleDischarge(session, needs, evse, notice);
   session.scheduleOffer = offerOf(needs, where.offer ?? before.scheduleOffer, notice);
   return { session, notices };
 }
 
 type Tell = (code: string, field: string, message: string) => void;
 
+/** A vehicle whose least is above what it may have is not charged. What its session contradicts by itself is for others to refuse. */
+function settleLimits(session: Session, before: Session, notice: Tell): void {
+  const contradiction = contradictionIn(session);
+  if (contradiction === undefined || contradictionIn(before) !== undefined) return;
+  notice(
+    "LIMITS_CONTRADICT",
+    "chargingNeeds",
+    `with what its session says the vehicle ${contradiction}: it can't charge`,
+  );
+  Object.assign(session, { minCurrentA: undefined, minPowerW: 0, maxPowerW: 0 });
+}
+
+function contradictionIn({ minCurrentA, maxCurrentA, minPowerW, maxPowerW }: Session): string | undefined {
+  if ((minCurrentA ?? 0) > (maxCurrentA ?? Number.POSITIVE_INFINITY))
+    return `needs ${minCurrentA} A and may have ${maxCurrentA}`;
+  if (minPowerW > (maxPowerW ?? Number.POSITIVE_INFINITY))
+    return `needs ${minPowerW} W and may have ${maxPowerW}`;
+  return undefined;
+}
+
+/** Until the vehicle goes, and at the latest until the next one comes. */
+function settleDeparture(
+  session: Session,
+  { departureMs }: VehicleNeeds,
+  { startMs, nextArrivalMs = Number.POSITIVE_INFINITY, defaultStayMs }: Whereabouts,
+  notice: Tell,
+): void {
+  const field = "chargingNeeds.departureTime";
+  const isAhead = departureMs !== undefined && departureMs > startMs + 1000;
+  if (departureMs !== undefined && !isAhead)
+    notice("DEPARTURE_PASSED", field, "is not after the start of the plan: it is left out");
+  if (!isAhead && (session.departureTime !== undefined || nextArrivalMs >= startMs + defaultStayMs)) return;
+  const saysMs = isAhead ? departureMs : startMs + defaultStayMs;
+  if (saysMs > nextArrivalMs) {
+    const next = new Date(nextArrivalMs).toISOString();
+    notice("DEPARTURE_CLIPPED", field, `the next vehicle comes to the EVSE at ${next}: this one goes before`);
+  }
+  const leavesMs = Math.min(saysMs, Math.ceil(nextArrivalMs / 1000) * 1000, startMs + LONGEST_PLAN_MS);
+  session.departureTime = new Date(leavesMs);
+  session.departureChances = session.departureChances.filter(
+    ({ time }) => (time?.getTime() ?? 0) < Math.floor(leavesMs / 1000) * 1000,
+  );
+}
+
+/** As soon as the vehicle can have it, with some room for what others draw; never more than it needs in all. */
+function minimumOf(session: Session, { minimumWh }: VehicleNeeds, where: Whereabouts): Session["minimum"] {
+  const { evse, startMs, slotSeconds } = where;
+  const { minimum: before } = session;
+  const needWh = energyOf(session, evse);
+  if (minimumWh === undefined) return before && { ...before, energyWh: Math.min(before.energyWh, needWh) };
+  if (minimumWh === 0) return undefined;
+  const energyWh = Math.min(minimumWh, needWh);
+  const soonestMs = (1.25 * energyWh * HOUR_MS) / fullPowerW(session, where) + slotSeconds * 1000;
+  const byMs = startMs + Math.min(LONGEST_PLAN_MS, Math.ceil(soonestMs / 1000) * 1000);
+  return { energyWh, byTime: new Date(byMs) };
+}
+
 function newSession({ evse, sessionIds }: Whereabouts): Session {
   const { stationId, evseId } = evse;
-  let sessionId = `${stationId}/${evseId}`;
+  let sessionId = `${stationId.slice(0, LONGEST_BASE_ID)}/${evseId}`;
   while (sessionIds.includes(sessionId)) sessionId += "+";
   return Session.fromPartial({ sessionId, stationId, evseId });
 }
@@ -134,10 +183,10 @@ function needOf(
     return { $case: "stateOfCharge", value };
   }
   if (energyWh !== undefined) {
-    const spareWh = needs.discharge?.spareWh;
-    if (discharge === undefined || spareWh === undefined || needs.mostWh === undefined)
+    const toKeepWh = needs.discharge?.toKeepWh;
+    if (discharge === undefined || toKeepWh === undefined || needs.mostWh === undefined)
       return { $case: "energyWh", value: energyWh };
-    return relativeNeed(energyWh, spareWh, needs.mostWh, efficiencyOf(evse));
+    return relativeNeed(energyWh, toKeepWh, needs.mostWh, efficiencyOf(evse));
   }
   if (needs.socPercent !== undefined)
     notice(
@@ -155,42 +204,70 @@ function needOf(
 }
 
 /**
- * The need of a vehicle that tells no state of charge but what it could give and what it has room for: the part of its
- * battery between them, which is empty where it gives nothing more.
+ * The need of a vehicle that tells no state of charge but what it keeps and what it has room for: of the part of its
+ * battery from what it keeps, or has, whichever is less, to where it has no more room.
  */
-function relativeNeed(wantsWh: number, spareWh: number, mostWh: number, efficiency: number): Session["need"] {
-  const storedWh = spareWh / efficiency;
-  const roomWh = Math.max(mostWh, wantsWh) * efficiency;
-  const batteryCapacityWh = storedWh + roomWh;
-  if (batteryCapacityWh <= 0) return { $case: "energyWh", value: wantsWh };
-  const socPercent = (100 * storedWh) / batteryCapacityWh;
-  const targetSocPercent = Math.min(100, socPercent + (100 * wantsWh * efficiency) / batteryCapacityWh);
-  const value = { socPercent, targetSocPercent, batteryCapacityWh };
+function relativeNeed(
+  wantsWh: number,
+  toKeepWh: number,
+  mostWh: number,
+  efficiency: number,
+): Session["need"] {
+  const aboveWh = Math.max(0, -toKeepWh);
+  const roomWh = aboveWh + Math.max(mostWh, wantsWh, toKeepWh);
+  if (roomWh <= 0) return { $case: "energyWh", value: wantsWh };
+  const socPercent = (100 * aboveWh) / roomWh;
+  const targetSocPercent = Math.min(100, socPercent + (100 * wantsWh) / roomWh);
+  const value = { socPercent, targetSocPercent, batteryCapacityWh: roomWh * efficiency };
   return {
     $case: "stateOfCharge",
     value: { ...value, bulkSocPercent: undefined, fullSocPercent: undefined },
   };
 }
 
-function settleDischarge(session: Session, { discharge, supply }: VehicleNeeds, notice: Tell): void {
+function settleDischarge(
+  session: Session,
+  { discharge, supply }: VehicleNeeds,
+  evse: Evse,
+  notice: Tell,
+): void {
   const field = "chargingNeeds.requestedEnergyTransfer";
-  if (session.discharge !== undefined && discharge === undefined && supply !== undefined) {
+  const { discharge: before, need } = session;
+  if (before !== undefined && discharge === undefined && supply !== undefined) {
     session.discharge = undefined;
     notice("NOT_BIDIRECTIONAL", field, "the vehicle did not ask to give: it is only charged");
-  } else if (session.discharge === undefined && discharge !== undefined) {
-    notice("DISCHARGE_NOT_ALLOWED", field, "the session has no discharge: the vehicle is only charged");
+    return;
   }
-  if (session.discharge !== undefined && session.need?.$case !== "stateOfCharge") {
+  if (before === undefined) {
+    if (discharge !== undefined)
+      notice("DISCHARGE_NOT_ALLOWED", field, "the session has no discharge: the vehicle is only charged");
+    return;
+  }
+  if (need?.$case !== "stateOfCharge") {
     session.discharge = undefined;
     notice(
       "DISCHARGE_NOT_ALLOWED",
       "chargingNeeds",
       "no state of charge is known: the vehicle is only charged",
     );
+    return;
   }
-  if (session.discharge === undefined || discharge?.maxPowerW === undefined) return;
-  const maxPowerW = Math.min(session.discharge.maxPowerW || Number.POSITIVE_INFINITY, discharge.maxPowerW);
-  session.discharge = maxPowerW > 0 ? { ...session.discharge, maxPowerW } : undefined;
+  const maxPowerW = Math.min(
+    before.maxPowerW || Number.POSITIVE_INFINITY,
+    discharge?.maxPowerW ?? Number.POSITIVE_INFINITY,
+  );
+  if (maxPowerW === 0) {
+    session.discharge = undefined;
+    return;
+  }
+  const { socPercent, batteryCapacityWh } = need.value;
+  const { toKeepWh = Number.NEGATIVE_INFINITY } = discharge ?? {};
+  const keepsPercent = socPercent + (100 * toKeepWh * efficiencyOf(evse)) / batteryCapacityWh;
+  session.discharge = {
+    ...before,
+    maxPowerW: Number.isFinite(maxPowerW) ? maxPowerW : 0,
+    minSocPercent: Math.min(100, Math.max(before.minSocPercent, keepsPercent)),
+  };
 }
 
 function offerOf(

@@ -34,6 +34,7 @@ type V2xParameters = ByPhase<
   evMinEnergyRequest?: number;
   evMaxEnergyRequest?: number;
   evMinV2XEnergyRequest?: number;
+  evMaxV2XEnergyRequest?: number;
   targetSoC?: number;
 };
 
@@ -72,7 +73,7 @@ export interface VehicleNeeds {
   /** Lines that it draws from on AC. */
   phases?: number;
   energyWh?: number;
-  /** To be had as soon as possible. */
+  /** To be had as soon as possible; 0: it has that already. */
   minimumWh?: number;
   socPercent?: number;
   targetSocPercent?: number;
@@ -89,8 +90,11 @@ export interface VehicleNeeds {
   /** Asked to give back; absent: it only charges. */
   discharge?: {
     maxPowerW?: number;
-    /** What it may give before it has no more than it wants to keep. */
-    spareWh?: number;
+    /**
+     * What it would take in to have just what it keeps while it gives: below 0 where it has more. On the way in, as all
+     * that it asks for: less comes out.
+     */
+    toKeepWh?: number;
   };
   /** What it has room for, at the most. */
   mostWh?: number;
@@ -108,6 +112,8 @@ export interface ReadNeeds {
 }
 
 const PHASES: Readonly<Record<string, number>> = { AC_single_phase: 1, AC_two_phase: 2, AC_three_phase: 3 };
+/** Above it a power is a mistake, and nothing that a site has. */
+const MOST_POWER_W = 1e9;
 /** Needs that are older have changed by what was charged since. */
 const OLD_MS = 60_000;
 
@@ -124,6 +130,9 @@ export function readNeeds(payload: unknown, version: OcppVersion, receivedMs: nu
   return fromNeeds(payload as NotifyEvChargingNeeds, receivedMs);
 }
 
+/** Number() would also read 0x10 and Infinity. */
+const DECIMAL = /^\s*\d{1,9}(\.\d+)?\s*$/;
+
 function fromMeterValues({ connectorId, meterValue }: MeterValues16): ReadNeeds {
   let newestMs = Number.NEGATIVE_INFINITY;
   let socPercent: number | undefined;
@@ -131,10 +140,10 @@ function fromMeterValues({ connectorId, meterValue }: MeterValues16): ReadNeeds 
   for (const [n, { timestamp, sampledValue }] of meterValue.entries()) {
     for (const [i, { measurand, value }] of sampledValue.entries()) {
       if (measurand !== "SoC") continue;
-      const soc = value.trim() === "" ? Number.NaN : Number(value);
+      const soc = DECIMAL.test(value) ? Number(value) : Number.NaN;
       if (!(soc >= 0 && soc <= 100)) {
         const path = `meterValue[${n}].sampledValue[${i}].value`;
-        misfits.push({ path, problem: `${JSON.stringify(value)} is not from 0 to 100 %` });
+        misfits.push({ path, problem: `${JSON.stringify(value.slice(0, 40))} is not from 0 to 100 %` });
       } else if (timeOf(timestamp) >= newestMs) {
         newestMs = timeOf(timestamp);
         socPercent = soc;
@@ -238,7 +247,7 @@ type Tell = (code: string, field: string, message: string) => void;
 
 function addDc(needs: VehicleNeeds, dc: DcParameters, notice: Tell): void {
   const { evMaxPower, evMaxCurrent, evMaxVoltage, energyAmount, stateOfCharge, evEnergyCapacity } = dc;
-  needs.maxPowerW = evMaxPower ?? evMaxCurrent * evMaxVoltage;
+  needs.maxPowerW = evMaxPower ?? Math.min(MOST_POWER_W, evMaxCurrent * evMaxVoltage);
   if (evMaxPower === undefined) {
     notice(
       "MAX_POWER_ASSUMED",
@@ -255,7 +264,8 @@ function addDc(needs: VehicleNeeds, dc: DcParameters, notice: Tell): void {
 }
 
 function addV2x(needs: VehicleNeeds, v2x: V2xParameters, isBidirectional: boolean, notice: Tell): void {
-  const { evTargetEnergyRequest, evMaxEnergyRequest, evMinEnergyRequest, evMinV2XEnergyRequest } = v2x;
+  const { evTargetEnergyRequest, evMaxEnergyRequest, evMinEnergyRequest } = v2x;
+  const { evMinV2XEnergyRequest, evMaxV2XEnergyRequest } = v2x;
   const lines = needs.phases ?? 3;
   const maxPowerW = sumOf(v2x, "maxChargePower", lines, Math.min);
   if (maxPowerW !== undefined) needs.maxPowerW = Math.min(maxPowerW, needs.maxPowerW ?? maxPowerW);
@@ -266,7 +276,7 @@ function addV2x(needs: VehicleNeeds, v2x: V2xParameters, isBidirectional: boolea
     if (v2x.minChargeCurrent !== undefined) needs.minCurrentA = v2x.minChargeCurrent;
   }
   const wantsWh = evTargetEnergyRequest ?? evMaxEnergyRequest;
-  if (wantsWh !== undefined) needs.energyWh = Math.max(0, wantsWh);
+  if (wantsWh !== undefined) needs.energyWh = Math.max(0, Math.min(wantsWh, evMaxEnergyRequest ?? wantsWh));
   if (evTargetEnergyRequest === undefined && evMaxEnergyRequest !== undefined) {
     notice(
       "ENERGY_ASSUMED",
@@ -275,14 +285,27 @@ function addV2x(needs: VehicleNeeds, v2x: V2xParameters, isBidirectional: boolea
     );
   }
   if (evMaxEnergyRequest !== undefined) needs.mostWh = Math.max(0, evMaxEnergyRequest);
-  if (evMinEnergyRequest !== undefined && evMinEnergyRequest > 0) needs.minimumWh = evMinEnergyRequest;
+  if (evMinEnergyRequest !== undefined) needs.minimumWh = Math.max(0, evMinEnergyRequest);
   if (v2x.targetSoC !== undefined) needs.targetSocPercent = v2x.targetSoC;
   if (!isBidirectional) return;
+  if (evMaxV2XEnergyRequest !== undefined && evMaxV2XEnergyRequest < 0) {
+    needs.discharge = { maxPowerW: 0 };
+    notice(
+      "DISCHARGE_NOT_ALLOWED",
+      "v2xChargingParameters.evMaxV2XEnergyRequest",
+      `${evMaxV2XEnergyRequest} Wh is below 0: the vehicle has more than it cycles with, and is only charged`,
+    );
+    return;
+  }
   const dischargeW = sumOf(v2x, "maxDischargePower", lines, Math.min);
+  // Both hold: the range to cycle in need not lie above what the vehicle wants at the least.
+  const toKeepWh = Math.max(
+    evMinV2XEnergyRequest ?? Number.NEGATIVE_INFINITY,
+    evMinEnergyRequest ?? Number.NEGATIVE_INFINITY,
+  );
   needs.discharge = {
     ...(dischargeW === undefined ? {} : { maxPowerW: dischargeW }),
-    // What it still wants in for V2X is below 0 where it has some to give.
-    ...(evMinV2XEnergyRequest === undefined ? {} : { spareWh: Math.max(0, -evMinV2XEnergyRequest) }),
+    ...(Number.isFinite(toKeepWh) ? { toKeepWh } : {}),
   };
 }
 
@@ -297,7 +320,8 @@ function sumOf(
   pick: (...values: number[]) => number,
 ): number | undefined {
   const onL1 = v2x[name];
-  const others = [v2x[`${name}_L2`], v2x[`${name}_L3`]].filter((value) => value !== undefined);
-  if (onL1 === undefined || others.length === 0) return onL1;
-  return lines * pick(onL1, ...others.slice(0, Math.max(0, lines - 1)));
+  const others = [v2x[`${name}_L2`], v2x[`${name}_L3`]].slice(0, Math.max(0, lines - 1));
+  const ofOthers = others.filter((value) => value !== undefined);
+  if (ofOthers.length === 0) return onL1;
+  return Math.min(MOST_POWER_W, lines * pick(...(onL1 === undefined ? ofOthers : [onL1, ...ofOthers])));
 }

@@ -11,8 +11,6 @@ export interface Misfit {
 type Form =
   | "int"
   | "count"
-  | "percent"
-  | "amount"
   | "number"
   | "boolean"
   | "text"
@@ -21,7 +19,8 @@ type Form =
   | "object"
   | readonly string[]
   | Fields
-  | ListOf;
+  | ListOf
+  | Within;
 /** A field whose name ends with an exclamation mark is required. */
 type Fields = { readonly [name: string]: Form };
 class ListOf {
@@ -35,6 +34,33 @@ class ListOf {
     this.most = most;
   }
 }
+
+/** A number that makes sense only within bounds. */
+class Within {
+  readonly least: number;
+  readonly most: number;
+  readonly isWhole: boolean;
+
+  constructor(least: number, most: number, isWhole: boolean) {
+    this.least = least;
+    this.most = most;
+    this.isWhole = isWhole;
+  }
+
+  holds(value: unknown): boolean {
+    if (!(this.isWhole ? isInteger(value) : Number.isFinite(value))) return false;
+    return (value as number) >= this.least && (value as number) <= this.most;
+  }
+
+  get words(): string {
+    return `a ${this.isWhole ? "whole number" : "number"} from ${this.least} to ${this.most}`;
+  }
+}
+
+const PERCENT = new Within(0, 100, true);
+
+/** The largest that a vehicle may say, far above what any has: W, A, V, and Wh of 10 MWh. What is above is a mistake. */
+const MOST = { power: 1e9, current: 1e6, voltage: 1e6, energy: 1e7 } as const;
 
 const PURPOSES_2X = [
   "ChargingStationExternalConstraints",
@@ -241,26 +267,37 @@ const REQUESTS: Record<OcppVersion, Fields> = {
   "2.1": { "evseId!": "int", "chargingProfile!": PROFILE_21, customData: "object" },
 };
 
+const amounts = (isWhole: boolean) => ({
+  power: new Within(0, MOST.power, isWhole),
+  current: new Within(0, MOST.current, isWhole),
+  voltage: new Within(0, MOST.voltage, isWhole),
+  energy: new Within(0, MOST.energy, isWhole),
+});
+/** 2.0.1 has whole numbers. */
+const WHOLE = amounts(true);
+const AMOUNT = amounts(false);
+const SIGNED_ENERGY = new Within(-MOST.energy, MOST.energy, false);
+
 const NEEDS_201: Fields = {
   maxScheduleTuples: "int",
   "evseId!": "int",
   "chargingNeeds!": {
     acChargingParameters: {
-      "energyAmount!": "count",
-      "evMinCurrent!": "count",
-      "evMaxCurrent!": "count",
-      "evMaxVoltage!": "count",
+      "energyAmount!": WHOLE.energy,
+      "evMinCurrent!": WHOLE.current,
+      "evMaxCurrent!": WHOLE.current,
+      "evMaxVoltage!": WHOLE.voltage,
       customData: "object",
     },
     dcChargingParameters: {
-      "evMaxCurrent!": "count",
-      "evMaxVoltage!": "count",
-      energyAmount: "count",
-      evMaxPower: "count",
-      stateOfCharge: "percent",
-      evEnergyCapacity: "count",
-      fullSoC: "percent",
-      bulkSoC: "percent",
+      "evMaxCurrent!": WHOLE.current,
+      "evMaxVoltage!": WHOLE.voltage,
+      energyAmount: WHOLE.energy,
+      evMaxPower: WHOLE.power,
+      stateOfCharge: PERCENT,
+      evEnergyCapacity: WHOLE.energy,
+      fullSoC: PERCENT,
+      bulkSoC: PERCENT,
       customData: "object",
     },
     "requestedEnergyTransfer!": ["DC", "AC_single_phase", "AC_two_phase", "AC_three_phase"],
@@ -286,9 +323,9 @@ const TRANSFERS_21 = [
 
 /** A power on L1, or on all phases, and on L2 and L3. */
 const amountByPhase = (name: string): Fields => ({
-  [name]: "amount",
-  [`${name}_L2`]: "amount",
-  [`${name}_L3`]: "amount",
+  [name]: AMOUNT.power,
+  [`${name}_L2`]: AMOUNT.power,
+  [`${name}_L3`]: AMOUNT.power,
 });
 
 const NEEDS_21: Fields = {
@@ -297,21 +334,21 @@ const NEEDS_21: Fields = {
   timestamp: "time",
   "chargingNeeds!": {
     acChargingParameters: {
-      "energyAmount!": "amount",
-      "evMinCurrent!": "amount",
-      "evMaxCurrent!": "amount",
-      "evMaxVoltage!": "amount",
+      "energyAmount!": AMOUNT.energy,
+      "evMinCurrent!": AMOUNT.current,
+      "evMaxCurrent!": AMOUNT.current,
+      "evMaxVoltage!": AMOUNT.voltage,
       customData: "object",
     },
     dcChargingParameters: {
-      "evMaxCurrent!": "amount",
-      "evMaxVoltage!": "amount",
-      energyAmount: "amount",
-      evMaxPower: "amount",
-      stateOfCharge: "percent",
-      evEnergyCapacity: "amount",
-      fullSoC: "percent",
-      bulkSoC: "percent",
+      "evMaxCurrent!": AMOUNT.current,
+      "evMaxVoltage!": AMOUNT.voltage,
+      energyAmount: AMOUNT.energy,
+      evMaxPower: AMOUNT.power,
+      stateOfCharge: PERCENT,
+      evEnergyCapacity: AMOUNT.energy,
+      fullSoC: PERCENT,
+      bulkSoC: PERCENT,
       customData: "object",
     },
     v2xChargingParameters: {
@@ -319,18 +356,18 @@ const NEEDS_21: Fields = {
       ...amountByPhase("maxChargePower"),
       ...amountByPhase("minDischargePower"),
       ...amountByPhase("maxDischargePower"),
-      minChargeCurrent: "amount",
-      maxChargeCurrent: "amount",
-      minDischargeCurrent: "amount",
-      maxDischargeCurrent: "amount",
-      minVoltage: "amount",
-      maxVoltage: "amount",
-      evTargetEnergyRequest: "number",
-      evMinEnergyRequest: "number",
-      evMaxEnergyRequest: "number",
-      evMinV2XEnergyRequest: "number",
-      evMaxV2XEnergyRequest: "number",
-      targetSoC: "percent",
+      minChargeCurrent: AMOUNT.current,
+      maxChargeCurrent: AMOUNT.current,
+      minDischargeCurrent: AMOUNT.current,
+      maxDischargeCurrent: AMOUNT.current,
+      minVoltage: AMOUNT.voltage,
+      maxVoltage: AMOUNT.voltage,
+      evTargetEnergyRequest: SIGNED_ENERGY,
+      evMinEnergyRequest: SIGNED_ENERGY,
+      evMaxEnergyRequest: SIGNED_ENERGY,
+      evMinV2XEnergyRequest: SIGNED_ENERGY,
+      evMaxV2XEnergyRequest: SIGNED_ENERGY,
+      targetSoC: PERCENT,
       customData: "object",
     },
     derChargingParameters: "object",
@@ -435,6 +472,7 @@ function hasForm(value: unknown, form: Form): boolean {
     if (!Array.isArray(value) || value.length < form.least || value.length > form.most) return false;
     return value.every((entry) => hasForm(entry, form.form));
   }
+  if (form instanceof Within) return form.holds(value);
   if (Array.isArray(form)) return form.includes(value);
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const { forms, required } = knownOf(form as Fields);
@@ -469,6 +507,8 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
     }
     return value.flatMap((entry, i) => misfits(entry, form.form, `${path}[${i}]`));
   }
+  if (form instanceof Within)
+    return form.holds(value) ? [] : wrong(`is ${inShort(value)}, not ${form.words}`);
   if (Array.isArray(form)) {
     return form.includes(value) ? [] : wrong(`is ${JSON.stringify(value)}, not one of ${form.join(", ")}`);
   }
@@ -477,14 +517,6 @@ function misfits(value: unknown, form: Form, path: string): Misfit[] {
       return isInteger(value) ? [] : wrong("is not a 32-bit integer");
     case "count":
       return isInteger(value) && (value as number) >= 0 ? [] : wrong("is not a 32-bit integer from 0 on");
-    case "percent":
-      return isInteger(value) && (value as number) >= 0 && (value as number) <= 100
-        ? []
-        : wrong("is not an integer from 0 to 100");
-    case "amount":
-      return Number.isFinite(value) && (value as number) >= 0
-        ? []
-        : wrong("is not a finite number from 0 on");
     case "number":
       return Number.isFinite(value) ? [] : wrong("is not a finite number");
     case "boolean":
@@ -519,6 +551,12 @@ function misfitsOfFields(value: object, fields: Fields, prefix: string): Misfit[
       found.push({ path: prefix + name, problem: "is missing" });
   }
   return found;
+}
+
+/** A value as JSON, cut where it is long. */
+function inShort(value: unknown): string {
+  const json = JSON.stringify(value);
+  return json.length > 60 ? `${json.slice(0, 60)}…` : json;
 }
 
 /** OCPP's integers have 32 bits. */

@@ -12,6 +12,7 @@ import {
   type PartialRequest,
   PriceForm,
   Supply,
+  Winding,
 } from "../../src/grpc/client.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
 import { validatorFor } from "../ocpp/schema.ts";
@@ -263,14 +264,14 @@ describe("NotifyEvChargingNeeds", () => {
       here({ departureTime: at(4), discharge: { pricePerKwh: 0.05 } }),
     );
     const answer = await ask(request, needs);
-    // Empty where it gives nothing more: 9.5 kWh at the meter, full where it has 10 kWh more.
-    expect(answer.session?.need?.value).toMatchObject({ batteryCapacityWh: 9500 / 0.95 + 10_000 * 0.95 });
+    // Empty where it gives nothing more, 9 kWh at the meter below where it is; full where it has 10 kWh more.
+    expect(answer.session?.need?.value).toMatchObject({ batteryCapacityWh: 19_000 * 0.95 });
     expect(answer.session).toMatchObject({
       minPowerW: 1000,
       scheduleOffer: { isDynamic: true, maxSchedules: 1 },
     });
     expect(answer.plan?.sessionPlans[1].dischargedEnergyWh).toBeGreaterThan(5000);
-    expect(answer.plan?.sessionPlans[1].dischargedEnergyWh).toBeLessThanOrEqual(9500);
+    expect(answer.plan?.sessionPlans[1].dischargedEnergyWh).toBeLessThanOrEqual(9000 * 0.95 * 0.95 + 1e-6);
   });
 
   test("a vehicle that did not ask to give is only charged, whatever its session says", async () => {
@@ -283,6 +284,73 @@ describe("NotifyEvChargingNeeds", () => {
         field: "payload_json.chargingNeeds.requestedEnergyTransfer",
       }),
     );
+  });
+
+  test("a bidirectional vehicle keeps what it says, also where the session knows its state of charge", async () => {
+    const stateOfCharge = { socPercent: 80, targetSocPercent: 80, batteryCapacityWh: 60_000 };
+    const need = { $case: "stateOfCharge", value: stateOfCharge };
+    const keeps = async (v2x: object) => {
+      const base = site(V21, { maxDischargePowerW: 10_000 });
+      const v2xChargingParameters = { maxChargePower: 11_000, evTargetEnergyRequest: 0, ...v2x };
+      const chargingNeeds = { requestedEnergyTransfer: "AC_BPT", v2xChargingParameters };
+      const session = here({ need, discharge: { pricePerKwh: 0, minSocPercent: 20 } });
+      return (await ask(withSession(base, session), { evseId: 1, chargingNeeds })).session?.discharge;
+    };
+    // 0.9 x 2 kWh of 60 kWh below 80 %, and 0.9 x 3 kWh above.
+    expect((await keeps({ evMinV2XEnergyRequest: -2000 }))?.minSocPercent).toBeCloseTo(77, 9);
+    expect((await keeps({ evMinV2XEnergyRequest: 3000 }))?.minSocPercent).toBeCloseTo(84.5, 9);
+    expect((await keeps({ evMinV2XEnergyRequest: -50_000 }))?.minSocPercent).toBe(20);
+    expect(await keeps({ evMinV2XEnergyRequest: -50_000, evMaxV2XEnergyRequest: -1 })).toBeUndefined();
+  });
+
+  test("what contradicts what is known is planned the safe way, and told", async () => {
+    const codesOf = ({ plan }: Awaited<ReturnType<typeof ask>>) => plan?.notices.map(({ code }) => code);
+    // It needs 8 A.
+    const weak = await ask(withSession(site(V201), here({ maxCurrentA: 7 })), AC_NEEDS);
+    expect(weak.status).toBe(ChargingNeedsStatus.ACCEPTED);
+    expect(Math.max(...(weak.plan?.sessionPlans[1].powerW ?? []))).toBe(0);
+    expect(codesOf(weak)).toContain("LIMITS_CONTRADICT");
+
+    const next = { ...here(), sessionId: "next", arrivalTime: at(1.5), departureTime: at(3) };
+    const staying = { ...here({ departureTime: at(1) }) };
+    const clipped = await ask(withSession(withSession(site(V201), staying), next), AC_NEEDS);
+    expect(clipped.session?.departureTime).toEqual(at(1.5));
+    expect(codesOf(clipped)).toContain("DEPARTURE_CLIPPED");
+    const { departureTime: _, ...silent } = AC_NEEDS.chargingNeeds;
+    const unknown = await ask(withSession(site(V201), next), { evseId: 1, chargingNeeds: silent });
+    expect(unknown.session?.departureTime).toEqual(at(1.5));
+
+    const minimum = { energyWh: 15_000, byTime: at(1) };
+    const need = { $case: "energyWh", value: 20_000 };
+    const less = await ask(withSession(site(V201), here({ need, minimum })), AC_NEEDS);
+    expect(less.session?.minimum).toEqual({ energyWh: 11_000, byTime: at(1) });
+
+    const chargingNeeds = { ...AC_NEEDS.chargingNeeds, departureTime: "9999-12-31T00:00:00Z" };
+    const never = await ask(withSession(site(V201), here()), { evseId: 1, chargingNeeds });
+    expect(codesOf(never)).toContain("DEPARTURE_BEYOND_HORIZON");
+
+    const stationId = "x".repeat(255);
+    const long = await ask(site(V201, { stationId }), AC_NEEDS, { stationId });
+    expect(long.status).toBe(ChargingNeedsStatus.PROCESSING);
+  });
+
+  test("a charger that takes no 0 rejects a vehicle that can't charge there", async () => {
+    const charger = { maxCurrentA: 16, ocpp: { version: V201, rejectsZeroLimit: true } };
+    const acChargingParameters = { ...AC_NEEDS.chargingNeeds.acChargingParameters, evMaxCurrent: 32 };
+    const needs = (evMinCurrent: number) => ({
+      evseId: 1,
+      chargingNeeds: {
+        ...AC_NEEDS.chargingNeeds,
+        acChargingParameters: { ...acChargingParameters, evMinCurrent },
+      },
+    });
+    const request = withSession(site(V201, charger), here());
+    expect(await ask(request, needs(17))).toMatchObject({
+      status: ChargingNeedsStatus.REJECTED,
+      responseJson: '{"status":"Rejected"}',
+      plan: undefined,
+    });
+    expect((await ask(request, needs(16))).status).toBe(ChargingNeedsStatus.ACCEPTED);
   });
 
   test("prices in a form that the vehicle can't read are not told", async () => {
@@ -311,6 +379,20 @@ describe("NotifyEvChargingNeeds", () => {
     // 20 % of 50 kWh, of which 0.9 reach the battery.
     expect(answer.plan?.sessionPlans[1].plannedEnergyWh).toBeCloseTo(10_000 / 0.9, 0);
     expect(answer.responseJson).toBe("{}");
+    // A state of charge comes every minute; each profile that is sent again wears the charger's memory.
+    const installedPlans = [
+      {
+        sessionId: "a",
+        chargingProfileId: 11,
+        powerW: { startTime: START, stepSeconds: 900, values: answer.plan?.sessionPlans[1].powerW ?? [] },
+      },
+    ];
+    const again = await ask(
+      { ...withSession(site(V16), here({ need })), installedPlans },
+      { connectorId: 1, meterValue },
+    );
+    expect(again.status).toBe(ChargingNeedsStatus.NO_CHARGING_PROFILE);
+    expect(again.plan?.sessionPlans[1].command).toBeUndefined();
     const without = await ask(withSession(site(V16), here()), { connectorId: 1, meterValue });
     expect(without.session?.need).toEqual({ $case: "energyWh", value: 1000 });
     expect(without.plan?.notices.map(({ code }) => code)).toContain("SOC_UNUSED");
@@ -319,7 +401,11 @@ describe("NotifyEvChargingNeeds", () => {
   test("refuses every wrong field by its path, of the message, the payload, and the site", async () => {
     const empty = await refusal(optimizer.notifyEvChargingNeeds({ payloadJson: "{" }));
     expect(empty.code).toBe("INVALID_ARGUMENT");
-    expect(empty.violations.map(({ field }) => field)).toEqual(["optimize_request", "payload_json"]);
+    expect(empty.violations.map(({ field }) => field)).toEqual([
+      "optimize_request",
+      "station_id",
+      "payload_json",
+    ]);
 
     const ofPayload = await refusal(
       ask(site(V201), { evseId: 1, chargingNeeds: { requestedEnergyTransfer: "DC", departureTime: "x" } }),
@@ -330,6 +416,13 @@ describe("NotifyEvChargingNeeds", () => {
 
     const request = withSession(site(V201), here({ priority: 50, minimum: {} }));
     request.slotSeconds = 7;
+    const ofBoth = await refusal(ask(request, { evseId: 1, chargingNeeds: { departureTime: "x" } }));
+    expect(ofBoth.violations.map(({ field }) => field)).toEqual([
+      "payload_json.chargingNeeds.departureTime",
+      "payload_json.chargingNeeds.requestedEnergyTransfer",
+      "optimize_request.sessions[1].priority",
+      "optimize_request.slot_seconds",
+    ]);
     const ofSite = await refusal(ask(request, AC_NEEDS));
     expect(ofSite.violations.map(({ field }) => field)).toEqual(
       expect.arrayContaining(["optimize_request.sessions[1].priority", "optimize_request.slot_seconds"]),
@@ -344,32 +437,96 @@ describe("NotifyEvChargingNeeds", () => {
   });
 
   test("random needs end in a plan within what the vehicle said, or in a reason", async () => {
-    for (let seed = 0; seed < 150; seed++) {
+    let [planned, gave] = [0, 0];
+    for (let seed = 0; seed < 400; seed++) {
       const random = randomOf(seed);
-      const version = random.pick(["2.0.1", "2.1"] as const);
+      const some = <T>(chance: number, value: T): T | undefined =>
+        random.chance(chance) ? value : undefined;
+      const version = random.pick(["2.0.1", "2.1", "2.1"] as const);
       const supply = random.chance(0.5) ? Supply.DC : Supply.AC;
-      const charger = { maxDischargePowerW: version === "2.1" ? 10_000 : 0 };
-      const base = site(version === "2.1" ? V21 : V201, charger, supply);
+      const ocpp = { version: version === "2.1" ? V21 : V201, rejectsZeroLimit: random.chance(0.2) };
+      const base = site(
+        ocpp.version,
+        { ocpp, maxDischargePowerW: version === "2.1" ? 10_000 : 0, minPowerW: some(0.2, 2000) },
+        supply,
+      );
+      const stateOfCharge = { socPercent: random.int(0, 100), batteryCapacityWh: 60_000 };
+      const hasSoc = random.chance(0.4);
       const session = here({
         departureTime: at(3),
-        ...(random.chance(0.5) ? { discharge: { pricePerKwh: 0.01 } } : {}),
+        transactionId: some(0.9, "7"),
+        need: hasSoc ? { $case: "stateOfCharge", value: stateOfCharge } : some(0.7, here().need),
+        discharge: some(0.8, { pricePerKwh: 0.01 }),
+        minimum: some(0.3, { energyWh: hasSoc ? 0 : random.int(0, 1000), byTime: at(1) }),
+        maxCurrentA: some(0.3, random.int(6, 20)),
+        minCurrentA: some(0.2, random.int(0, 6)),
+        maxPowerW: some(0.3, random.int(0, 12_000)),
       });
-      const payload = randomNeeds(random, version) as { chargingNeeds: Record<string, unknown> };
-      const answer = await ask(random.chance(0.8) ? withSession(base, session) : base, payload);
+      const prices = Array.from({ length: 12 }, () => random.real(0.05, 1));
+      Object.assign(base.site ?? {}, {
+        tariff: {
+          currency: "EUR",
+          energyPrice: {
+            $case: "pricePerKwh",
+            value: { startTime: START, stepSeconds: 3600, values: prices },
+          },
+        },
+      });
+      // The building draws what a vehicle gives.
+      base.site?.circuits?.forEach((circuit) => {
+        Object.assign(circuit, { baseLoadW: { startTime: START, stepSeconds: 900, values: [9000] } });
+      });
+      const known = random.chance(0.8) ? withSession(base, session) : base;
+      const next = {
+        ...here({ departureTime: at(20) }),
+        sessionId: "next",
+        arrivalTime: at(random.real(3, 5)),
+      };
+      const payload = randomNeeds(random, version) as {
+        maxScheduleTuples?: number;
+        chargingNeeds: Record<string, Record<string, number> | undefined>;
+      };
+      const answer = await ask(random.chance(0.3) ? withSession(known, next) : known, payload);
       if (answer.status === ChargingNeedsStatus.REJECTED) {
         expect(answer.rejection).not.toBe("");
         continue;
       }
-      const { plan } = answer;
-      const [, own] = plan?.sessionPlans ?? [];
-      const { maxPowerW = Number.POSITIVE_INFINITY, maxCurrentA = Number.POSITIVE_INFINITY } =
-        answer.session ?? {};
-      const mostW = Math.min(maxPowerW, supply === Supply.DC ? 50_000 : maxCurrentA * 230 * 3);
-      for (const [k, w] of own.powerW.entries()) {
+      planned++;
+      const {
+        acChargingParameters: ac,
+        dcChargingParameters: dc,
+        v2xChargingParameters: v2x,
+      } = payload.chargingNeeds;
+      const own = answer.plan?.sessionPlans.find(({ sessionId }) => sessionId === answer.session?.sessionId);
+      const most = [
+        ac && ac.evMaxCurrent * 230 * 3,
+        dc && (dc.evMaxPower ?? dc.evMaxCurrent * dc.evMaxVoltage),
+        v2x && (v2x.maxChargePower_L2 === undefined ? v2x.maxChargePower : 3 * v2x.maxChargePower),
+        supply === Supply.DC ? 50_000 : 22_080,
+      ];
+      const mostW = Math.min(...most.map((powerW) => powerW ?? Number.POSITIVE_INFINITY));
+      const [other] = answer.plan?.sessionPlans ?? [];
+      for (const [k, w] of own?.powerW.entries() ?? []) {
         expect(w, `seed ${seed}`).toBeLessThanOrEqual(mostW + 1e-3);
-        expect(w + (plan?.sessionPlans[0].powerW[k] ?? 0)).toBeLessThanOrEqual(22_000 + 1e-3);
+        if (w > 0) expect(w, `seed ${seed}`).toBeGreaterThanOrEqual((v2x?.minChargePower ?? 0) - 1e-3);
+        expect(-w, `seed ${seed}`).toBeLessThanOrEqual(v2x?.maxDischargePower ?? 10_000);
+        expect(w + (other?.powerW[k] ?? 0) + 9000).toBeLessThanOrEqual(22_000 + 1e-3);
       }
+      const {
+        evTargetEnergyRequest,
+        evMaxEnergyRequest = evTargetEnergyRequest,
+        evMaxV2XEnergyRequest = 0,
+      } = v2x ?? {};
+      if (evMaxEnergyRequest !== undefined)
+        expect(own?.plannedEnergyWh, `seed ${seed}`).toBeLessThanOrEqual(Math.max(0, evMaxEnergyRequest) + 1);
+      if ((own?.dischargedEnergyWh ?? 0) > 0) {
+        gave++;
+        expect(evMaxV2XEnergyRequest, `seed ${seed}`).toBeGreaterThanOrEqual(0);
+      }
+      expect(own?.powerW.some((w) => w < 0) && payload.maxScheduleTuples === 1, `seed ${seed}`).toBe(false);
     }
+    expect(planned).toBeGreaterThan(100);
+    expect(gave).toBeGreaterThan(3);
   });
 
   test("mutated payloads are refused by field, or planned", async () => {
@@ -438,6 +595,36 @@ describe("NotifyEvChargingSchedule", () => {
     expect(isValid(JSON.parse(outside.responseJson))).toEqual([]);
   });
 
+  test("judges amperes by the voltage at the EVSE, above a transformer that of its primary side", async () => {
+    const circuits = [
+      { circuitId: "grid", maxPowerW: 90_000 },
+      {
+        circuitId: "low",
+        parentCircuitId: "grid",
+        transformer: { winding: Winding.DELTA_WYE, primaryVoltageV: 277 },
+      },
+    ];
+    const above = {
+      siteId: "depot",
+      circuits,
+      nominalVoltageV: 120,
+      evses: [{ stationId: "CS1", evseId: 1 }],
+    };
+    const optimizeRequest = { site: above, startTime: START, sessions: [here()] };
+    const plan = await optimizer.optimize(optimizeRequest);
+    const profileJson = plan.sessionPlans[0].command?.payloadJson ?? "";
+    const [firstW] = plan.sessionPlans[0].powerW;
+    // More than 120 V would make of the same amperes.
+    expect(firstW).toBeGreaterThan(0);
+    const judge = async (limit: number) => {
+      const call = { optimizeRequest, stationId: "CS1", profileJson };
+      const payloadJson = JSON.stringify(schedule(limit));
+      return (await optimizer.notifyEvChargingSchedule({ ...call, payloadJson })).isAccepted;
+    };
+    expect(await judge(firstW)).toBe(true);
+    expect(await judge(firstW + 1)).toBe(false);
+  });
+
   test("refuses what it can't judge by field", async () => {
     const judge = (over: object) =>
       optimizer.notifyEvChargingSchedule({
@@ -451,6 +638,30 @@ describe("NotifyEvChargingSchedule", () => {
     expect(profile.violations.map(({ field }) => field)).toEqual([
       "profile_json.evseId",
       "profile_json.chargingProfile",
+    ]);
+    const amperes = {
+      evseId: 2,
+      chargingProfile: {
+        id: 1,
+        stackLevel: 0,
+        chargingProfilePurpose: "TxProfile",
+        chargingProfileKind: "Relative",
+        transactionId: "7",
+        chargingSchedule: [
+          { id: 1, chargingRateUnit: "A", chargingSchedulePeriod: [{ startPeriod: 0, limit: 16 }] },
+        ],
+      },
+    };
+    const ofOther = await refusal(
+      judge({
+        optimizeRequest: OptimizeRequest.fromPartial({ ...site(V201, {}, Supply.DC), slotSeconds: 7 }),
+        profileJson: JSON.stringify(amperes),
+      }),
+    );
+    expect(ofOther.violations.map(({ field }) => field)).toEqual([
+      "profile_json.evseId",
+      "profile_json.chargingProfile.chargingSchedule[0].chargingRateUnit",
+      "optimize_request.slot_seconds",
     ]);
     const none = await refusal(judge({ profileJson: "" }));
     expect(none.violations.map(({ field }) => field)).toEqual(["profile_json"]);

@@ -134,11 +134,41 @@ describe("a vehicle of ISO 15118-20", () => {
       mostWh: 8000,
       maxPowerW: 50_000,
       minPowerW: 1000,
-      discharge: { maxPowerW: 30_000, spareWh: 15_000 },
+      discharge: { maxPowerW: 30_000, toKeepWh: -15_000 },
       standard: "ISO 15118-20",
     });
     // It already has its minimum.
-    expect(needs.minimumWh).toBeUndefined();
+    expect(needs.minimumWh).toBe(0);
+  });
+
+  it("that may give keeps the more of what it wants to have and what it cycles from", () => {
+    const keeps = (v2x: object) => read("AC_BPT", v2x).needs.discharge?.toKeepWh;
+    expect(keeps({ evMinEnergyRequest: -9000, evMinV2XEnergyRequest: -9500 })).toBe(-9000);
+    expect(keeps({ evMinEnergyRequest: -9500, evMinV2XEnergyRequest: 500 })).toBe(500);
+    expect(keeps({ evMinEnergyRequest: -9000 })).toBe(-9000);
+    expect(keeps({})).toBeUndefined();
+  });
+
+  it("that has more than it cycles with gives nothing", () => {
+    const { needs, notices } = read("AC_BPT", { maxDischargePower: 9000, evMaxV2XEnergyRequest: -1 });
+    expect(needs.discharge).toEqual({ maxPowerW: 0 });
+    expect(notices).toMatchObject([
+      {
+        code: "DISCHARGE_NOT_ALLOWED",
+        field: "chargingNeeds.v2xChargingParameters.evMaxV2XEnergyRequest",
+      },
+    ]);
+  });
+
+  it("wants no more than it has room for", () => {
+    const { needs } = read("DC", { evTargetEnergyRequest: 30_000, evMaxEnergyRequest: 10_000 });
+    expect(needs.energyWh).toBe(10_000);
+  });
+
+  it("with powers on L2 and L3 alone has them on all lines", () => {
+    const v2x = { maxChargePower_L2: 2000, maxChargePower_L3: 2500 };
+    expect(read("AC_BPT", v2x).needs.maxPowerW).toBe(6000);
+    expect(read("AC_single_phase", { ...v2x, maxChargePower: 7000 }).needs.maxPowerW).toBe(7000);
   });
 
   it("that did not ask to give only charges", () => {
@@ -191,6 +221,10 @@ describe("MeterValues of 1.6", () => {
     const { needs, notices } = readNeeds({ connectorId: 1, meterValue: [bad, good] }, "1.6", NOW_MS);
     expect(needs.socPercent).toBe(40);
     expect(notices).toMatchObject([{ code: "SOC_UNREADABLE", field: "meterValue[0].sampledValue[0].value" }]);
+    for (const value of ["0x10", "1e1", "", "-1", "100.1", "Infinity"]) {
+      const strange = sample("2026-11-23T08:00:00Z", value, "SoC");
+      expect(violationsOf({ connectorId: 1, meterValue: [strange] }, "1.6"), value).toHaveLength(1);
+    }
     expect(violationsOf({ connectorId: 1, meterValue: [bad] }, "1.6")).toEqual([
       'meterValue[0].sampledValue[0].value "n/a" is not from 0 to 100 %',
     ]);
@@ -232,6 +266,15 @@ describe("needs that are wrong", () => {
   ])("by what belongs together: %j", (chargingNeeds, field) => {
     expect(violationsOf({ evseId: 1, chargingNeeds }, "2.0.1").map((text) => text.split(" ")[0])).toEqual([
       field,
+    ]);
+  });
+
+  it("say what no vehicle has, with the value and what it may be", () => {
+    const acChargingParameters = { ...ac, energyAmount: 2_000_000_000, evMaxCurrent: 2_000_000 };
+    const chargingNeeds = { requestedEnergyTransfer: "AC_single_phase", acChargingParameters };
+    expect(violationsOf({ evseId: 1, chargingNeeds }, "2.0.1")).toEqual([
+      "chargingNeeds.acChargingParameters.energyAmount is 2000000000, not a whole number from 0 to 10000000",
+      "chargingNeeds.acChargingParameters.evMaxCurrent is 2000000, not a whole number from 0 to 1000000",
     ]);
   });
 

@@ -36,14 +36,16 @@ export const ChargingNeedsStatus = {
    */
   PROCESSING: 2,
   /**
-   * REJECTED - The EVSE can't serve what the vehicle asks for. The charger ends an ISO 15118-20 session; one of -2 goes
-   * on with the charger's default.
+   * REJECTED - The EVSE can't serve what the vehicle asks for: DC of an AC EVSE, or a power that is not to be had of a charger
+   * that rejects a limit of 0. The charger ends an ISO 15118-20 session; one of -2 goes on with the charger's
+   * default.
    */
   REJECTED: 3,
   /**
-   * NO_CHARGING_PROFILE - No TxProfile follows: the charger goes by its TxDefaultProfile, for which the plan may have a command. Said
-   * where the charger takes no TxProfile, or can't be reached. 2.0.1 has no such word: there the payload says Rejected, which in
-   * ISO 15118-2 means the same.
+   * NO_CHARGING_PROFILE - No TxProfile follows: the charger goes by its TxDefaultProfile, for which the plan may have a command, or without
+   * one by its own maximum. Said where the charger takes no TxProfile, or can't be reached; never because nothing has
+   * changed, as the charger would leave its TxProfile. 2.0.1 has no such word: there the payload says Rejected, which
+   * in ISO 15118-2 means the same. In 1.6, where no charger waits: what it holds is what is planned.
    */
   NO_CHARGING_PROFILE: 4,
   UNRECOGNIZED: -1,
@@ -101,8 +103,8 @@ export interface NotifyEvChargingNeedsResponse {
     | Session
     | undefined;
   /**
-   * The plan of the site; its notices have the assumptions made about the needs, with paths into the payload:
-   * payload_json.chargingNeeds.departureTime. Absent where the needs are rejected.
+   * The plan of the site. Its notices have their paths in this request: optimize_request.sessions[0].phases, and of
+   * assumptions made about the needs payload_json.chargingNeeds.departureTime. Absent where the needs are rejected.
    */
   plan:
     | OptimizeResponse
@@ -124,7 +126,10 @@ export interface NotifyEvChargingScheduleRequest {
   stationId: string;
   /** The payload of NotifyEVChargingSchedule as it came in. At most 256 KiB. Required. */
   payloadJson: string;
-  /** The payload of the SetChargingProfile that the charger holds for the EVSE. Required. */
+  /**
+   * The payload of the SetChargingProfile that the charger holds for the EVSE. Before it begins its first period
+   * counts, as clocks differ; where it has ended nothing is allowed. At most 256 KiB. Required.
+   */
   profileJson: string;
 }
 
@@ -137,8 +142,8 @@ export interface NotifyEvChargingScheduleResponse {
   /** Where it is above, in the order of time; the first 100. */
   excesses: ScheduleExcess[];
   /**
-   * Where it is rejected: the plan made anew. The vehicle's session has a command, also where nothing in it has
-   * changed.
+   * Where it is rejected: the plan made anew, its notices with their paths in this request. The vehicle's session has
+   * a command, also where nothing in it has changed.
    */
   plan: OptimizeResponse | undefined;
 }
@@ -153,7 +158,7 @@ export interface ScheduleExcess {
   toTime:
     | Date
     | undefined;
-  /** What the vehicle means to draw; negative where it gives. */
+  /** What the vehicle means to draw, in all; negative where it gives. Where only a phase is too high: on that. */
   powerW: number;
   /** What it may. */
   allowedPowerW: number;
