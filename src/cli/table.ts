@@ -142,7 +142,7 @@ function fallbackLines({ fallbackProfiles }: OptimizeResponse): string[] {
       title: "fallback",
       align: "left",
       cells: fallbackProfiles.map(({ stationId, evseId }) =>
-        id(evseId === 0 ? `${stationId}, at most` : `${stationId}/${evseId}`),
+        id(evseId === 0 ? `${stationId} in all` : `${stationId}/${evseId}`),
       ),
     },
     { title: "limit", align: "right", cells: fallbackProfiles.map(firstLimit) },

@@ -54,6 +54,8 @@ export class Room {
   readonly #reservedW: FixedLoad[];
   /** Power of sessions where the reserve holds some of it, by session * slots + slot. */
   readonly #taken = new Map<number, number>();
+  /** What of a reserve is over a limit, W as above: no session may have that for its own. */
+  readonly #overdrawn = new Map<number, number>();
   readonly #slotCount: number;
   /** What each session gives in each slot, W: it does not charge then. */
   readonly #gives: (Float64Array | undefined)[];
@@ -116,6 +118,7 @@ export class Room {
     this.overReserved = overReserved.filter((c) => !this.overloaded.includes(c));
     this.#footprints = problem.sessions.map(({ evse }, i) => footprint(evses[evse].circuit, planned[i]));
     this.#reserveAfterDeparture(problem, charging);
+    if (reserved.length > 0) this.#noteOverdrawn(charging);
     this.#closeOverloaded(slotCount);
   }
 
@@ -130,7 +133,7 @@ export class Room {
       const room = this.left[offset + keys[n]] / factors[n];
       if (room < most) most = room;
     }
-    most = Math.max(0, most) + this.#coveredLeft(i, k);
+    most += this.#coveredLeft(i, k);
     for (const { key, line, direction, factor } of phasors) {
       const limitA = this.left[offset + key];
       const fitsA = direction === undefined ? limitA - line.highestA(k) : line.fitsA(k, direction, limitA);
@@ -161,12 +164,8 @@ export class Room {
     const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     let over = 0;
-    // What the reserve holds anyway gives nothing back.
-    const beyondW = this.#beyondReserve(i, k);
-    if (beyondW > 0) {
-      for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
-      over = Math.min(over, beyondW);
-    }
+    for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
+    over = Math.max(0, over - this.#coveredLeft(i, k));
     for (const { key, line, factor } of phasors) {
       over = Math.max(over, (line.highestA(k) - this.left[offset + key]) / factor);
     }
@@ -191,7 +190,9 @@ export class Room {
    * reserve, as the two need not stand at one angle.
    */
   coveredW(i: number, k: number): number {
-    return this.#reserve.coveredW(i, k);
+    const coveredW = this.#reserve.coveredW(i, k);
+    if (coveredW === 0 || this.#overdrawn.size === 0) return coveredW;
+    return Math.max(0, coveredW - (this.#overdrawn.get(i * this.#slotCount + k) ?? 0));
   }
 
   /** Power, W, that is reserved on and below a circuit itself in slot k for vehicles that no plan is known of. */
@@ -204,13 +205,6 @@ export class Room {
   #coveredLeft(i: number, k: number): number {
     const coveredW = this.coveredW(i, k);
     return coveredW === 0 ? 0 : Math.max(0, coveredW - (this.#taken.get(i * this.#slotCount + k) ?? 0));
-  }
-
-  /** What session i takes beyond its reserve, W; Infinity without one. */
-  #beyondReserve(i: number, k: number): number {
-    const coveredW = this.coveredW(i, k);
-    if (coveredW === 0) return Number.POSITIVE_INFINITY;
-    return Math.max(0, (this.#taken.get(i * this.#slotCount + k) ?? 0) - coveredW);
   }
 
   #take({ keys, factors, phasors }: Footprint, k: number, beyondW: number, powerW: number): void {
@@ -244,6 +238,21 @@ export class Room {
       }
     }
     for (let n = 0; n < this.left.length; n++) if (this.left[n] < 0) this.left[n] = 0;
+  }
+
+  #noteOverdrawn({ stays }: Charging): void {
+    stays.forEach(({ first, end }, i) => {
+      const { keys, factors } = this.#footprints[i];
+      for (let k = first; k < end; k++) {
+        if (this.#reserve.coveredW(i, k) === 0) continue;
+        const offset = k * this.circuitCount * QUANTITIES;
+        let overW = 0;
+        keys.forEach((key, n) => {
+          overW = Math.max(overW, -this.left[offset + key] / factors[n]);
+        });
+        if (overW > 0) this.#overdrawn.set(i * this.#slotCount + k, overW);
+      }
+    });
   }
 
   #reserveAfterDeparture(problem: Problem, charging: Charging): void {

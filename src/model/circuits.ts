@@ -54,7 +54,8 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
     let floorKw = 0;
     sessions.forEach((i, m) => {
       most += shares[m] * maxKw[entry(i)];
-      floorKw += (shares[m] * charging.ranges[i].floorPowerW) / 1000;
+      const heldKw = isPhasor || !covered.has(entry(i)) ? 0 : room.coveredW(i, row.slot) / 1000;
+      floorKw += shares[m] * Math.max(0, charging.ranges[i].floorPowerW / 1000 - heldKw);
     });
     if (most <= limitKw) return;
     let isCovered = false;

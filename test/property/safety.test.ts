@@ -99,6 +99,8 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     let profiles = 0;
     let givenWh = 0;
     let onFewerPhases = 0;
+    let offline = 0;
+    let fallbacks = 0;
     for (let seed = 0; seed < REQUESTS; seed++) {
       const valid = randomRequest(seed);
       const request = seed % 3 === 0 ? spoil(valid, seed) : valid;
@@ -137,6 +139,20 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
         }
         return steps;
       });
+      plan.sessionPlans.forEach(({ command }, i) => {
+        if (!problem.site.evses[problem.sessions[i].evse].isOffline) return;
+        expect(command, `seed ${seed} session ${i}: it is offline`).toBeUndefined();
+        offline++;
+      });
+      for (const { stationId, evseId, command } of plan.fallbackProfiles) {
+        const told = problem.site.evses.filter((one) => one.stationId === stationId);
+        expect(told.every(({ isOffline }) => !isOffline || evseId !== 0)).toBe(true);
+        expect(told.some((one) => one.isOffline && one.evseId === evseId)).toBe(false);
+        expect(validatorFor(command.ocppVersion)(JSON.parse(command.payloadJson)), `seed ${seed}`).toEqual(
+          [],
+        );
+        fallbacks++;
+      }
       const asSent = cutAtPhases(problem, emitted);
       const excessesSent = [...firstExcesses(compareAll(asSent.problem, asSent.emitted)).keys()];
       // What is not sent, because nothing changed or the vehicle is not there yet, leaves no profile behind.
@@ -167,5 +183,7 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     expect(profiles).toBeGreaterThan(REQUESTS);
     expect(givenWh).toBeGreaterThan(0);
     expect(onFewerPhases).toBeGreaterThan(0);
+    expect(offline).toBeGreaterThan(REQUESTS / 50);
+    expect(fallbacks).toBeGreaterThan(REQUESTS / 10);
   });
 });

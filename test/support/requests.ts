@@ -131,7 +131,7 @@ export function randomRequest(seed: number): OptimizeRequest {
         chargingProfileId: random.int(0, 20),
       })),
   });
-  if (seed % 4 === 2) withLostConnections(request, randomOf(seed ^ 0x165667b1));
+  if (seed % 5 === 2) withLostConnections(request, randomOf(seed ^ 0x165667b1));
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
 }
 
