@@ -91,6 +91,7 @@ export function site(vehicles: number, seed: number): Problem {
     unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
+    withFallbackProfiles: false,
     notices: [],
   };
 }
@@ -212,6 +213,8 @@ function evse(random: ReturnType<typeof randomOf>, n: number, feeders: number): 
     uncontrolledPowerW: undefined,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ocpp: {
       version: random.pick(["1.6", "2.0.1", "2.1"] as const),
       rateUnit: isDc ? "W" : "A",

@@ -35,6 +35,7 @@ export {
 export {
   Change,
   ChargingRateUnit,
+  type FallbackProfile,
   OcppVersion,
   OptimizeBatchRequest,
   OptimizeBatchResponse,

@@ -45,7 +45,7 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const minSteps = Math.round(range.minPowerW / range.stepPowerW);
   const isChoice = evse.maxPhaseSwitches > 0 && evse.supply === "AC" && range.phases.length === 1;
   return {
-    numberPhases: numberPhases(evse, range.phases.length),
+    numberPhases: phasesInProfile(evse, range.phases.length),
     phaseToUse: isChoice && evse.ocpp.version !== "1.6" ? 1 : undefined,
     stepPowerW: range.stepPowerW,
     stepTenths: Math.round(evse.ocpp.limitStep * 10),
@@ -54,8 +54,8 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   };
 }
 
-/** Between two lines there is one current, which comes back on the second: one phase. */
-function numberPhases(evse: Evse, lines: number): number | undefined {
+/** numberPhases of a load on so many lines. Between two there is one current, which comes back on the second: one phase. */
+export function phasesInProfile(evse: Evse, lines: number): number | undefined {
   if (evse.supply === "DC") return undefined;
   return evse.supply === "AC_LINE_TO_LINE" ? 1 : lines;
 }
@@ -178,12 +178,14 @@ function toPeriods(
 /** The profile of a stay that begins with a session. */
 function profileOf(problem: Problem, i: number, periods: readonly TimedPeriod[]): ChargingProfile {
   const session = problem.sessions[i];
-  const { ocpp, evseId } = problem.site.evses[session.evse];
+  const evse = problem.site.evses[session.evse];
+  const { ocpp, evseId } = evse;
   const isTransaction = session.transactionId !== "" && !ocpp.prefersTxDefaultProfile;
   const installedId = session.installed?.chargingProfileId ?? 0;
   // The installed profile's id where it is known, else the same one every time for an EVSE and purpose: a profile
   // with a known id replaces that one, a second id is a DuplicateProfile (2.x K01.FR.05, FR.06).
-  const id = installedId > 0 ? installedId : evseId * 10 + (isTransaction ? 1 : 2);
+  const usualId = isTransaction ? evseId * 10 + 1 : txDefaultProfileId(evse);
+  const id = installedId > 0 ? installedId : usualId;
   return {
     id,
     stackLevel: ocpp.stackLevel,
@@ -244,6 +246,11 @@ export function allowedPowers(problem: Problem, plan: PowerPlan): PowerPlan {
       ? stay.map((i) => plan[i])
       : toStayProfile(problem, stay, plan).powerW,
   );
+}
+
+/** Of what holds at an EVSE for any transaction without a profile of its own. */
+export function txDefaultProfileId({ evseId }: Evse): number {
+  return evseId * 10 + 2;
 }
 
 function usableSteps(powerW: number, scale: LimitScale): number {

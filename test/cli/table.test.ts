@@ -222,6 +222,39 @@ describe("formatPlan", () => {
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
   });
 
+  test("what to install for the time without a connection is a block of its own", () => {
+    const text = table({
+      fallbackProfiles: [
+        {
+          stationId: "CS1",
+          evseId: 1,
+          powerW: 9246,
+          command: { chargingProfile: profile(ChargingRateUnit.A, 13.4, 3) },
+        },
+        {
+          stationId: "CS2",
+          evseId: 2,
+          powerW: 20_000,
+          command: { chargingProfile: profile(ChargingRateUnit.W, 20_000) },
+        },
+        {
+          stationId: "CS1",
+          evseId: 0,
+          powerW: 22_080,
+          command: { chargingProfile: profile(ChargingRateUnit.A, 32, 3) },
+        },
+      ],
+    });
+    expect(text.split("\n\n")[4]).toBe(
+      [
+        "fallback         limit    kW",
+        "CS1/1       3 x 13.4 A   9.2",
+        "CS2/2          20000 W  20.0",
+        "CS1 in all  3 x 32.0 A  22.1",
+      ].join("\n"),
+    );
+  });
+
   test("colours only where asked to", () => {
     expect(table()).not.toContain("\u001b");
     expect(table({}, { width: 100, colour: true })).toContain("\u001b[1mSite depot: optimal\u001b[22m");

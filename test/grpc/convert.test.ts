@@ -310,6 +310,16 @@ const CASES: Case[] = [
     ({ evses }) => (evses[0].uncontrolledPowerW = 1000),
     ["site.evses[0].uncontrolled_power_w"],
   ],
+  [
+    "negative fallback power",
+    ({ evses }) => (evses[0].fallbackPowerW = -1),
+    ["site.evses[0].fallback_power_w"],
+  ],
+  [
+    "fallback power of no number",
+    ({ evses }) => (evses[3].fallbackPowerW = Number.NaN),
+    ["site.evses[3].fallback_power_w"],
+  ],
   ["DC without power", ({ evses }) => (evses[1].maxPowerW = undefined), ["site.evses[1].max_power_w"]],
   ["DC with phases", ({ evses }) => (evses[1].phases = [1, 2, 3]), ["site.evses[1].phases"]],
   [
@@ -853,6 +863,8 @@ test("the minimal request gets every default", () => {
     hasUnknownPhases: false,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ocpp,
   };
   const session = {
@@ -915,6 +927,7 @@ test("the minimal request gets every default", () => {
     changePricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
+    withFallbackProfiles: false,
     notices: [],
   });
 });
@@ -939,6 +952,8 @@ test("the full request is read field by field", () => {
     hasUnknownPhases: false,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 11_000,
+    isOffline: false,
     circuit: 2,
     supply: "AC",
     phases: [2, 3, 1],
@@ -1010,6 +1025,7 @@ test("the full request is read field by field", () => {
     changePricePerKwh: 0.01,
     solver: "HIGHS",
     timeLimitMs: 2000,
+    withFallbackProfiles: true,
     notices: [],
   });
 });
@@ -1084,6 +1100,44 @@ describe("assumptions are noticed", () => {
       for (const session of sessions) session.departureTime = undefined;
     });
     expect(sessions.map(({ departureMs }) => (departureMs - START_MS) / HOUR_MS)).toEqual([4, 2, 4]);
+  });
+
+  test("an offline charger counts as drawing all it can, unless its fallback is known", () => {
+    const spoil: Spoil = ({ evses }) => {
+      evses[0].fallbackPowerW = undefined;
+      evses[0].isOffline = true;
+      evses[1].isOffline = true;
+      evses[2].isOffline = true;
+      evses[2].fallbackPowerW = 1500;
+    };
+    const { site, notices } = read(spoil);
+    expect(site.evses.map(({ isOffline }) => isOffline)).toEqual([true, true, true, false, false, false]);
+    expect(site.evses.map(({ fallbackPowerW }) => fallbackPowerW)).toEqual([22_000, 150_000, 1500, 0, 0, 0]);
+    expect(notices.map(({ code, field }) => `${code} ${field}`)).toEqual([
+      "STATION_OFFLINE site.evses[0].is_offline",
+      "STATION_OFFLINE site.evses[1].is_offline",
+      "STATION_OFFLINE site.evses[2].is_offline",
+    ]);
+    expect(notices[0].message).toBe(
+      'EVSE 1 of station "CS1" counts as drawing 22000 W, or what is installed where that is more',
+    );
+    expect(notices[1].message).toContain('nothing is promised to "b"');
+  });
+
+  test("a fallback above the charger's highest power is cut", () => {
+    const { site } = read(({ evses }) => (evses[0].fallbackPowerW = 22_001));
+    expect(site.evses[0].fallbackPowerW).toBe(22_000);
+    expect(noticed(({ evses }) => (evses[0].fallbackPowerW = 22_001))).toEqual([
+      "FALLBACK_CLIPPED site.evses[0].fallback_power_w",
+    ]);
+    // A milliwatt is how an answer was rounded.
+    expect(noticed(({ evses }) => (evses[0].fallbackPowerW = 22_000.001))).toEqual([]);
+  });
+
+  test("what is uncontrolled is neither offline nor has a fallback", () => {
+    const spoil: Spoil = ({ evses }) => Object.assign(evses[3], { isOffline: true, fallbackPowerW: 1000 });
+    expect(read(spoil).site.evses[3]).toMatchObject({ isOffline: false, fallbackPowerW: 0 });
+    expect(noticed(spoil)).toEqual(["UNCONTROLLED_ANYWAY site.evses[3].uncontrolled_power_w"]);
   });
 
   test("arrival after the end of the plan", () => {

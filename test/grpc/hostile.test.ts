@@ -15,6 +15,7 @@ const OPTIONAL_NUMBERS = new Set([
   "minPowerW",
   "efficiency",
   "uncontrolledPowerW",
+  "fallbackPowerW",
   "maxStackLevel",
   "limitStep",
   "priority",

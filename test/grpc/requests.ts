@@ -82,6 +82,7 @@ export function full(): OptimizeRequest {
           maxPowerW: 22_000,
           minPowerW: 1380,
           efficiency: 0.9,
+          fallbackPowerW: 11_000,
           ocpp: { rateUnits: [1, 2], maxPeriods: 48, maxStackLevel: 5, stackLevel: 2, limitStep: 0.5 },
         },
         { stationId: "CS2", evseId: 1, circuitId: "grid", supply: Supply.DC, maxPowerW: 150_000 },
@@ -147,5 +148,6 @@ export function full(): OptimizeRequest {
     objective: { preference: Preference.LOWEST_COST, carbonPricePerKg: 0.1, changePricePerKwh: 0.01 },
     installedPlans: [{ sessionId: "a", powerW: series([11_000]), chargingProfileId: 17 }],
     options: { timeLimitMs: 2000, solver: 2 },
+    withFallbackProfiles: true,
   });
 }

@@ -140,6 +140,34 @@ const plan: SitePlan = {
     siteEnergyCost: 5.5,
   },
   notices: [{ code: "DEPARTURE_ASSUMED", field: "sessions[1].departure_time", message: "m" }],
+  fallbackProfiles: [
+    {
+      stationId: "CS2",
+      evseId: 0,
+      command: {
+        ocppVersion: "2.1",
+        action: "SetChargingProfile",
+        payloadJson: '{"evseId":0}',
+        pushWave: 1,
+        chargingProfile: {
+          id: 3,
+          stackLevel: 0,
+          chargingProfilePurpose: "ChargingStationMaxProfile",
+          chargingProfileKind: "Absolute",
+          transactionId: undefined,
+          chargingRateUnit: "W",
+          schedules: [
+            {
+              id: 3,
+              startScheduleMs: START_MS,
+              periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+            },
+          ],
+        },
+      },
+      powerW: 50_000.00000001,
+    },
+  ],
   solve: {
     solver: "HIGHS",
     solveMs: 12.3456789,
@@ -273,7 +301,6 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     },
     summary: plan.summary,
     notices: plan.notices,
-    fallbackProfiles: [],
     solve: {
       solver: 2,
       solveMs: 12.346,
@@ -285,6 +312,37 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       gap: 0.2,
       checks: 99,
     },
+    fallbackProfiles: [
+      {
+        stationId: "CS2",
+        evseId: 0,
+        command: {
+          ocppVersion: 3,
+          action: "SetChargingProfile",
+          payloadJson: '{"evseId":0}',
+          pushWave: 1,
+          chargingProfile: {
+            ...absent,
+            id: 3,
+            stackLevel: 0,
+            chargingProfilePurpose: 3,
+            chargingProfileKind: 1,
+            transactionId: "",
+            chargingSchedules: [
+              {
+                ...schedule,
+                id: 3,
+                chargingRateUnit: 2,
+                chargingSchedulePeriods: [
+                  { ...noExtras, startPeriodSeconds: 0, limit: 50_000, numberPhases: undefined },
+                ],
+              },
+            ],
+          },
+        },
+        powerW: 50_000,
+      },
+    ],
   });
 });
 

@@ -120,6 +120,8 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     let onFewerPhases = 0;
     let relative = 0;
     let offered = 0;
+    let offline = 0;
+    let fallbacks = 0;
     for (let seed = 0; seed < REQUESTS; seed++) {
       const valid = randomRequest(seed);
       const request = seed % 3 === 0 ? spoil(valid, seed) : valid;
@@ -160,6 +162,20 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
         }
         return steps;
       });
+      plan.sessionPlans.forEach(({ command }, i) => {
+        if (!problem.site.evses[problem.sessions[i].evse].isOffline) return;
+        expect(command, `seed ${seed} session ${i}: it is offline`).toBeUndefined();
+        offline++;
+      });
+      for (const { stationId, evseId, command } of plan.fallbackProfiles) {
+        const told = problem.site.evses.filter((one) => one.stationId === stationId);
+        expect(told.every(({ isOffline }) => !isOffline || evseId !== 0)).toBe(true);
+        expect(told.some((one) => one.isOffline && one.evseId === evseId)).toBe(false);
+        expect(validatorFor(command.ocppVersion)(JSON.parse(command.payloadJson)), `seed ${seed}`).toEqual(
+          [],
+        );
+        fallbacks++;
+      }
       const asSent = cutAtPhases(problem, emitted);
       const excessesSent = [...firstExcesses(compareAll(asSent.problem, asSent.emitted)).keys()];
       // What is not sent, because nothing changed or the vehicle is not there yet, leaves no profile behind.
@@ -195,5 +211,7 @@ describe(`${REQUESTS} random requests, a third of them hostile`, () => {
     expect(onFewerPhases).toBeGreaterThan(0);
     expect(relative).toBeGreaterThan(REQUESTS / 100);
     expect(offered).toBeGreaterThan(REQUESTS / 100);
+    expect(offline).toBeGreaterThan(REQUESTS / 50);
+    expect(fallbacks).toBeGreaterThan(REQUESTS / 10);
   });
 });

@@ -139,6 +139,7 @@ export function randomRequest(seed: number): OptimizeRequest {
       })),
   });
   withQuirks(request, randomOf(seed ^ 0x2545f491), at);
+  if (seed % 5 === 2) withLostConnections(request, randomOf(seed ^ 0x165667b1));
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
 }
 
@@ -160,6 +161,15 @@ function withQuirks(request: OptimizeRequest, random: Random, at: (hour: number)
     ocpp.wantsRelativeProfile = true;
     session.arrivalTime ??= at(-random.pick([0, 0.0003, 1, 400]));
   });
+}
+
+/** Puts default profiles in the chargers, takes some of them offline, and may ask for what to install. */
+function withLostConnections(request: OptimizeRequest, random: Random): void {
+  request.withFallbackProfiles = random.chance(0.7);
+  for (const evse of request.site?.evses ?? []) {
+    if (random.chance(0.5)) evse.fallbackPowerW = random.pick([0, 1380, 4140, random.real(0, 12_000)]);
+    evse.isOffline = random.chance(0.2);
+  }
 }
 
 /** The request with the sun, a battery, export, minimums and uncertain departures, some of each. */
