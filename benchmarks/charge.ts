@@ -18,8 +18,8 @@ export interface Charge {
   told: Profile | undefined;
   /** One that was sent, and that the charger may or may not have. */
   maybe: Profile | undefined;
-  /** The charger did not take the last one: it is left with what it has until something happens. */
-  hasRefused: boolean;
+  /** Left with what its charger has until something happens: that did not take a profile, or its session is none to plan. */
+  isLeft: boolean;
 }
 
 /** A profile, and the power that it allows from a slot boundary on, in slots. */
@@ -83,6 +83,7 @@ export function readMeter(charge: Charge | undefined, meterValues: Message[] = [
     charge.takenByMs = Number(now);
   }
 }
+
 export const hasProfile = ({ told, maybe }: Charge): boolean => (told ?? maybe) !== undefined;
 
 /** What the charger's profile allows; where it may have one of two, the higher at each time. */
@@ -97,13 +98,13 @@ export function installedW({ told, maybe }: Charge) {
 }
 
 /** A circuit that carries what a charger allows its vehicle, on the lines that it draws from. */
-export function asCircuit({ circuits = [], nominalVoltageV = 230 }: Site, evse: Evse, charge: Charge) {
+export function asCircuit({ circuits = [], nominalVoltageV }: Site, evse: Evse, charge: Charge) {
   const { circuitId = circuits.find(({ parentCircuitId = "" }) => parentCircuitId === "")?.circuitId ?? "" } =
     evse;
   const { phases: lines = [1, 2, 3] } = evse;
   const drawn = lines.slice(0, charge.session.phases || lines.length);
   const powerW = installedW(charge);
-  const values = powerW.values.map((w) => w / nominalVoltageV / drawn.length);
+  const values = powerW.values.map((w) => w / (nominalVoltageV || 230) / drawn.length);
   return {
     circuitId: `vehicle ${charge.session.sessionId}`,
     parentCircuitId: circuitId,

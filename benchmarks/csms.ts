@@ -1,7 +1,13 @@
 import type { AddressInfo } from "node:net";
 import { setImmediate } from "node:timers/promises";
 import { type RPCClient, RPCServer } from "ocpp-rpc";
-import { OcppVersion, type OptimizeResponse, type Optimizer, type PartialRequest } from "../src/index.ts";
+import {
+  OcppVersion,
+  type OptimizeResponse,
+  type Optimizer,
+  type PartialRequest,
+  WattslotError,
+} from "../src/index.ts";
 import {
   asCircuit,
   type Charge,
@@ -35,6 +41,8 @@ export interface CsmsOptions {
   stayOf: (idToken: string) => Session;
   /** How long a charger may take to answer. Default 30 s. */
   answerTimeoutMs?: number;
+  /** Longest time for a plan, in which vehicles wait. Default: the optimizer's. */
+  timeLimitMs?: number;
   log?: (line: string) => void;
 }
 
@@ -48,14 +56,13 @@ export type Csms = Awaited<ReturnType<typeof startCsms>>;
 
 /** Serves the site's stations on a free port of this machine. */
 export async function startCsms(options: CsmsOptions) {
-  const { site, optimizer, now, stayOf, answerTimeoutMs = 30_000, log = () => {} } = options;
+  const { site, optimizer, now, stayOf, answerTimeoutMs = 30_000, timeLimitMs = 0, log = () => {} } = options;
   const evses = new Map(site.evses?.map((evse) => [placeOf(evse), evse]));
   const stations = new Map<string, RPCClient>();
   const charges = new Map<string, Charge>();
   let lastTransactionId = 0;
 
-  const canTell = ({ session, hasRefused }: Charge): boolean =>
-    stations.has(session.stationId) && !hasRefused;
+  const canTell = ({ session, isLeft }: Charge): boolean => stations.has(session.stationId) && !isLeft;
 
   /** All that the optimizer has to know now. A vehicle whose charger can't be told anything is a load that is known. */
   function request(): PartialRequest {
@@ -67,6 +74,7 @@ export async function startCsms(options: CsmsOptions) {
     return {
       site: { ...site, circuits: [...(site.circuits ?? []), ...loads] },
       startTime,
+      options: { timeLimitMs },
       sessions: planned.map((charge) => sessionAt(startTime, charge)),
       installedPlans: planned.filter(hasProfile).map((charge) => ({
         sessionId: charge.session.sessionId,
@@ -81,7 +89,7 @@ export async function startCsms(options: CsmsOptions) {
   let isClosed = false;
   /** Plans and tells the chargers. All that happens while that is going on leads to one more plan after it. */
   function plan(): Promise<void> {
-    for (const charge of charges.values()) charge.hasRefused = false;
+    for (const charge of charges.values()) charge.isLeft = false;
     isDue = !isClosed;
     running ??= planUntilDone().finally(() => {
       running = undefined;
@@ -97,13 +105,22 @@ export async function startCsms(options: CsmsOptions) {
       // Room is kept for what a charger may have been told: telling it again is safe, and settles what it has.
       const inDoubt = [...charges.values()].filter(canTell);
       await Promise.all(inDoubt.map((charge) => charge.maybe && send(charge, charge.maybe)));
+      const asked = request();
       try {
-        const planned = await optimizer.optimize(request());
+        const planned = await optimizer.optimize(asked);
         // The answer to the message that led here goes first.
         await setImmediate();
         if (!(await push(planned)) && !isClosed) isDue = true;
       } catch (error) {
         log(`no plan, the chargers go on with what they have: ${error}`);
+        // What one vehicle says of itself must not be in the way of the others.
+        for (const { field } of WattslotError.from(error).violations) {
+          const [, n] = /^sessions\[(\d+)\]/.exec(field) ?? [];
+          const charge = charges.get(placeOf(asked.sessions?.[Number(n)] ?? {}));
+          if (charge === undefined) continue;
+          charge.isLeft = true;
+          isDue = !isClosed;
+        }
       }
     }
   }
@@ -148,7 +165,7 @@ export async function startCsms(options: CsmsOptions) {
       if ((error as Error).message === "Call timeout") void station?.close({ force: true });
       log(`${stationId} did not answer: ${error}`);
     }
-    charge.hasRefused = true;
+    charge.isLeft = true;
     return charges.get(placeOf(charge.session)) !== charge;
   }
 
@@ -161,7 +178,7 @@ export async function startCsms(options: CsmsOptions) {
       takenByMs: Number(now()),
       told: undefined,
       maybe: undefined,
-      hasRefused: false,
+      isLeft: false,
     };
     // Of an EVSE that is not the site's there is nothing to plan.
     if (evses.has(placeOf(ids))) charges.set(placeOf(ids), charge);

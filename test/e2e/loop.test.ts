@@ -184,7 +184,7 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
       startMs: START_MS,
       circuits: [{ circuitId: "grid", maxCurrentA: 32 }],
       stations: ["A", "B"].map((stationId) => ({ stationId, version, circuitId: "grid", outlets })),
-      vehicles: [a, b],
+      vehicles: [a, b, vehicle("nonsense", 5e9, 75)],
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
     });
     for (const stationId of ["A", "B"]) await loop.station(stationId).connect(loop.csms.port);
@@ -324,6 +324,16 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     expect(takenWh).toBeLessThan(0.5 * 21_600);
     expect(await serveA(loop)).toBeCloseTo(30_000, 3);
     expect(loop.peaks).toEqual({ share: 1, excesses: [] });
+  });
+
+  test("B, whose need makes no sense, is not in the way of A", async () => {
+    const loop = await charging();
+    await loop.station("B").plugIn(1, vehicle("nonsense", 5e9, 75));
+    await loop.csms.settled();
+    expect(loop.log.some((line) => line.includes("sessions[1].energy_wh"))).toBe(true);
+    expect(isPlanned(loop, "A")).toBe(true);
+    expect(currents(loop)).toEqual([32, 0]);
+    expect(await serveA(loop)).toBeCloseTo(30_000, 3);
   });
 
   test("the room of B, which leaves early, goes to A at once", async () => {
