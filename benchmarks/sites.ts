@@ -90,6 +90,7 @@ export function site(vehicles: number, seed: number): Problem {
     unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
+    withFallbackProfiles: false,
     notices: [],
   };
 }
@@ -211,6 +212,8 @@ function evse(random: ReturnType<typeof randomOf>, n: number, feeders: number): 
     uncontrolledPowerW: undefined,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ocpp: {
       version: random.pick(["1.6", "2.0.1", "2.1"] as const),
       rateUnit: isDc ? "W" : "A",

@@ -5,6 +5,7 @@ import { chargedAgainWh, drawnOf, withoutDischarge } from "./domain/discharge.ts
 import { greedy } from "./domain/greedy.ts";
 import { hasBaseLoad, meanCircuitLoad } from "./domain/load.ts";
 import { type Measures, measure } from "./domain/measure.ts";
+import { aloneAndConnected, installedMeanW } from "./domain/offline.ts";
 import type {
   CircuitPlan,
   PlanStatus,
@@ -22,7 +23,7 @@ import { staysOf, withWholeStays } from "./domain/stays.ts";
 import { exportPrices, hasProduction, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { voltagesOf } from "./domain/wiring.ts";
-import { clockOf, explain } from "./explanation.ts";
+import { clockOf, explain, explainOffline } from "./explanation.ts";
 import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
 import { changeOfStay } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
@@ -71,7 +72,8 @@ export function answer(
     }
     const { change, pushWave } = changeOfStay(problem, stay, sent);
     // Before a vehicle is there it has no transaction that a profile could be sent for.
-    const canSend = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
+    const isKnown = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
+    const canSend = isKnown && !evse.isOffline;
     return { change, profile, payloadJson, wave: change === "UNCHANGED" || !canSend ? undefined : pushWave };
   });
   const { excesses, checks } = check(problem, emitted);
@@ -182,6 +184,7 @@ export function answer(
       ...pushNotices(push),
     ],
     solve: { ...candidate.report(sent), checks },
+    fallbackProfiles: [],
   };
   return { plan, excesses, sent };
 }
@@ -312,6 +315,65 @@ export function toldOfBattery(problem: Problem, plan: SitePlan, batteryPowerW: F
   };
 }
 
+/**
+ * A plan that was made without the sessions at chargers that are offline, told of them too: they keep what is
+ * installed, and get what that brings them.
+ */
+export function toldOfOffline(problem: Problem, plan: SitePlan): SitePlan {
+  const { site, sessions, slotStartsMs: starts } = problem;
+  const chargingPowerW = plan.chargingPowerW.slice();
+  const summary = { ...plan.summary };
+  const clock = clockOf(problem);
+  const sessionPlans = plan.sessionPlans.map((sessionPlan, i): SessionPlan => {
+    const session = sessions[i];
+    if (!site.evses[session.evse].isOffline) return sessionPlan;
+    const alone = aloneAndConnected(problem, i);
+    const charging = chargingOf(alone);
+    const [{ first, end, hours }] = charging.stays;
+    const powerW = new Float64Array(starts.length - 1);
+    for (let k = first; k < end; k++) {
+      const share = (hours[k - first] * HOUR_MS) / (starts[k + 1] - starts[k]);
+      powerW[k] = installedMeanW(session, starts[k], starts[k + 1]) / share;
+    }
+    const drawn = powerW.map((w) => Math.max(0, w));
+    const measures = measure(alone, charging, [drawn]);
+    const plannedEnergyWh = Math.min(session.energyWh, energyWh(alone, charging, 0, drawn));
+    const missingWh = session.energyWh - plannedEnergyWh;
+    const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+    const dischargedEnergyWh = sum(hours.map((h, n) => h * Math.max(0, -powerW[first + n])));
+    const outcome = {
+      plannedEnergyWh: session.energyWh - shortfallWh,
+      shortfallWh,
+      completeMs: shortfallWh > 0 ? undefined : completionMs(alone, charging, [drawn], 0),
+      minimumShortfallWh: missingByMinimumWh(alone, charging, [drawn], 0),
+    };
+    const dischargePayment = (dischargedEnergyWh * (session.discharge?.pricePerKwh ?? 0)) / 1000;
+    for (let k = 0; k < drawn.length; k++) chargingPowerW[k] += drawn[k];
+    summary.requestedEnergyWh += session.energyWh;
+    summary.plannedEnergyWh += outcome.plannedEnergyWh;
+    summary.shortfallWh += shortfallWh;
+    summary.energyCost += measures.energyCosts[0];
+    summary.carbonKg += measures.carbonKg;
+    summary.uncontrolledCost += measures.energyCosts[0];
+    summary.uncontrolledEnergyWh += outcome.plannedEnergyWh;
+    summary.dischargedEnergyWh += dischargedEnergyWh;
+    summary.dischargePayment += dischargePayment;
+    return {
+      ...sessionPlan,
+      ...outcome,
+      powerW,
+      command: undefined,
+      shortfallCauses: shortfallWh > 0 ? ["CHARGER_OFFLINE"] : [],
+      energyCost: measures.energyCosts[0],
+      change: "UNCHANGED",
+      dischargedEnergyWh,
+      dischargePayment,
+      explanation: explainOffline(session, outcome, clock),
+    };
+  });
+  return { ...plan, sessionPlans, chargingPowerW, summary };
+}
+
 /** The lowest limit of a circuit in each slot as a power, W; Infinity where it has none. */
 function limitsOf(
   { slotStartsMs: starts }: Problem,
@@ -361,7 +423,7 @@ function exportNotices(problem: Problem): Notice[] {
   ];
 }
 
-/** Planned and base load of each circuit and its limit as a power, in each slot. */
+/** Planned and base load, and the installed plans of chargers that are offline, of each circuit and its limit as a power, in each slot. */
 function circuitPlans(
   problem: Problem,
   charging: Charging,
@@ -380,6 +442,12 @@ function circuitPlans(
   for (const evse of evses) {
     if (evse.uncontrolledPowerW === undefined) continue;
     for (let k = 0; k < slotCount; k++) powerW[evse.circuit][k] += evse.uncontrolledPowerW;
+  }
+  for (const session of problem.sessions) {
+    const { circuit, isOffline } = evses[session.evse];
+    if (!isOffline) continue;
+    for (let k = 0; k < slotCount; k++)
+      powerW[circuit][k] += Math.max(0, installedMeanW(session, starts[k], starts[k + 1]));
   }
   plan.forEach((power, i) => {
     const { first, end } = charging.stays[i];
@@ -433,6 +501,13 @@ function limitNotices(problem: Problem, charging: Charging, room: Room): Notice[
     field: "site.circuits",
     message: `circuit ${circuits[c].circuitId}: the base load is over a limit in some slot; no vehicle charges there then`,
   }));
+  for (const c of room.overReserved) {
+    notices.push({
+      code: "RESERVE_OVER_LIMIT",
+      field: "site.evses",
+      message: `circuit ${circuits[c].circuitId}: with what chargers allow vehicles that no plan is known of, the base load is over a limit in some slot; install lower fallback profiles`,
+    });
+  }
   problem.sessions.forEach(({ sessionId, evse }, i) => {
     const { floorPowerW } = charging.ranges[i];
     if (floorPowerW === 0) return;

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { answer, type Candidate, toldOfBattery } from "./answer.ts";
+import { answer, type Candidate, toldOfBattery, toldOfOffline } from "./answer.ts";
 import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
@@ -7,9 +7,11 @@ import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
 import { affordable, drawnOf, withDischarge } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
+import { hasOffline, withoutOffline } from "./domain/offline.ts";
 import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
 import { type StayPart, withParts } from "./domain/stays.ts";
+import { fallbackProfiles } from "./fallback.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
@@ -73,6 +75,32 @@ export interface Planned {
  * plan. `onSafePlan` gets the finished safe plan before work that may take long.
  */
 export function planSite(
+  problem: Problem,
+  solvers: Solvers,
+  leftMs: () => number,
+  onSafePlan?: (planned: Planned) => void,
+): Planned {
+  const finish = finisher(problem);
+  const tell = onSafePlan && ((planned: Planned) => onSafePlan(finish(planned)));
+  return finish(planPhases(withoutOffline(problem), solvers, leftMs, tell));
+}
+
+/** What the answer has beside the plan of the vehicles at chargers that are connected: the others, and fallback profiles. */
+function finisher(problem: Problem): (planned: Planned) => Planned {
+  const fallback = problem.withFallbackProfiles ? fallbackProfiles(problem) : undefined;
+  return ({ plan, excesses }) => {
+    const told = hasOffline(problem) ? toldOfOffline(problem, plan) : plan;
+    if (fallback === undefined) return { plan: told, excesses };
+    const notices = [...told.notices, ...fallback.notices];
+    return {
+      plan: { ...told, notices, fallbackProfiles: fallback.profiles },
+      excesses: [...excesses, ...fallback.excesses],
+    };
+  };
+}
+
+/** Plans stays, whose numbers of phases may be open. */
+function planPhases(
   problem: Problem,
   solvers: Solvers,
   leftMs: () => number,
@@ -401,7 +429,11 @@ export async function practise(solvers: Solvers): Promise<void> {
 
 /** The safe plan without a solver; should even its profiles fail the check, nothing charges. */
 export function planSafely(problem: Problem): Planned {
-  if (hasStorage(problem)) return withStorageIdle(problem, planSafely(withIdleStorage(problem)));
+  return finisher(problem)(planWithoutSolver(withoutOffline(problem)));
+}
+
+function planWithoutSolver(problem: Problem): Planned {
+  if (hasStorage(problem)) return withStorageIdle(problem, planWithoutSolver(withIdleStorage(problem)));
   const charging = chargingOf(problem);
   return safePlan(problem, charging, greedy(problem, charging, "LEAST_SLACK"), []);
 }

@@ -3,7 +3,7 @@ import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
 import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
 import { chargedAgainWh, givenWh } from "./domain/discharge.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
-import type { Problem } from "./domain/problem.ts";
+import type { Problem, Session } from "./domain/problem.ts";
 import type { Room } from "./domain/room.ts";
 import { storedAfter } from "./domain/taper.ts";
 
@@ -75,6 +75,23 @@ export function explain(told: Told, i: number, outcome: Outcome): string {
   return sentences.filter((sentence) => sentence !== "").join(" ");
 }
 
+/** What a session gets whose charger is offline. */
+export function explainOffline(
+  { energyWh, installed }: Session,
+  {
+    plannedEnergyWh,
+    shortfallWh,
+    completeMs,
+  }: Pick<Outcome, "plannedEnergyWh" | "shortfallWh" | "completeMs">,
+  clock: Clock,
+): string {
+  if (installed === undefined)
+    return `Its charger is offline, and what is installed there is not known: nothing is promised of ${kwh(energyWh)}.`;
+  const keeps = "Its charger is offline and keeps its installed plan:";
+  if (shortfallWh > 0) return `${keeps} it brings ${kwh(plannedEnergyWh)} of ${kwh(energyWh)}.`;
+  return `${keeps} it brings all ${kwh(energyWh)}${completeMs === undefined ? "" : ` by ${clock(completeMs)}`}.`;
+}
+
 function success({ problem, charging, power, clock }: Told, i: number, outcome: Outcome): string {
   const { first, end } = charging.stays[i];
   let start = first;
@@ -140,9 +157,11 @@ function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outc
   }
   const full = has("CIRCUIT_LIMIT") || has("MINIMUM_CURRENT") ? fullCircuits(told, i) : [];
   if (has("CIRCUIT_LIMIT")) {
-    for (const { name, when, gainWh } of full) {
+    for (const { name, when, gainWh, reservedW } of full) {
       const gain = kwh(Math.min(gainWh, shortfallWh));
-      sentences.push(`${name} is full ${when}: one more kW for it there would bring ${gain}.`);
+      const reserved =
+        reservedW > DUST_W ? `, up to ${kw(reservedW)} of it reserved for vehicles without a plan` : "";
+      sentences.push(`${name} is full ${when}${reserved}: one more kW for it there would bring ${gain}.`);
     }
   }
   if (has("MINIMUM_CURRENT")) {
@@ -156,7 +175,10 @@ function shortfall(told: Told, i: number, { shortfallWh, shortfallCauses }: Outc
 }
 
 /** The circuits that keep a session below its maximum, most hours first: when, and what a kW more there would bring. */
-function fullCircuits(told: Told, i: number): { name: string; when: string; gainWh: number }[] {
+function fullCircuits(
+  told: Told,
+  i: number,
+): { name: string; when: string; gainWh: number; reservedW: number }[] {
   const { problem, charging, power, room, shadowPrices } = told;
   const { first, end, hours } = charging.stays[i];
   const { maxPowerW, stepPowerW, minPowerW } = charging.ranges[i];
@@ -181,6 +203,7 @@ function fullCircuits(told: Told, i: number): { name: string; when: string; gain
     name: circuits[c].circuitId,
     when: stretches(told, i, slots),
     gainWh: gainOf(slots),
+    reservedW: Math.max(...slots.map((k) => room.reservedW(circuits, c, k))),
   }));
 }
 

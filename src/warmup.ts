@@ -27,6 +27,8 @@ export function practiceSite(vehicles: number): Problem {
       uncontrolledPowerW: undefined,
       maxDischargePowerW: 0,
       maxPhaseSwitches: 0,
+      fallbackPowerW: 0,
+      isOffline: false,
       ocpp: {
         version: VERSIONS[n % VERSIONS.length],
         rateUnit: isDc ? "W" : "A",
@@ -110,6 +112,7 @@ export function practiceSite(vehicles: number): Problem {
     unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: HOUR_MS,
+    withFallbackProfiles: false,
     notices: [],
   };
 }

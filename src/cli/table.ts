@@ -86,6 +86,7 @@ export function formatPlan(
       explanation === "" ? [] : wrap(plain(`${sessionId}: ${explanation}`), width),
     ),
     [bold(circuitHead), ...circuitRows, ...penaltyNote(response).flatMap((line) => wrap(line, width))],
+    fallbackLines(response).map((line, n) => (n === 0 ? bold(line) : line)),
     siteLines(request, response).flatMap((line) => wrap(line, width)),
     response.notices.flatMap(({ code, field, message }) =>
       wrap(plain(`${code} ${field}: ${message}`), width),
@@ -133,8 +134,24 @@ function vehicleColumns(
   return columns;
 }
 
+/** What to install for the time without a connection. */
+function fallbackLines({ fallbackProfiles }: OptimizeResponse): string[] {
+  if (fallbackProfiles.length === 0) return [];
+  return layOut([
+    {
+      title: "fallback",
+      align: "left",
+      cells: fallbackProfiles.map(({ stationId, evseId }) =>
+        id(evseId === 0 ? `${stationId}, at most` : `${stationId}/${evseId}`),
+      ),
+    },
+    { title: "limit", align: "right", cells: fallbackProfiles.map(firstLimit) },
+    { title: "kW", align: "right", cells: fallbackProfiles.map(({ powerW }) => kilo(powerW)) },
+  ]);
+}
+
 /** The first limit of the profile, as the charger gets it. */
-function firstLimit({ command }: SessionPlan): string {
+function firstLimit({ command }: Pick<SessionPlan, "command">): string {
   const schedule = command?.chargingProfile?.chargingSchedules[0];
   const period = schedule?.chargingSchedulePeriods[0];
   if (schedule === undefined || period === undefined) return "-";

@@ -105,10 +105,17 @@ export interface Charging {
   present: number[][];
 }
 
-/** Ranges, stays and presence of all sessions of a problem. */
+/**
+ * Ranges, stays and presence of all sessions of a problem. A session at a charger that is offline can't be
+ * planned: it has no slots.
+ */
 export function chargingOf(problem: Problem): Charging {
   const ranges = problem.sessions.map((session) => chargingRange(problem.site, session));
-  const stays = problem.sessions.map((session) => stayOf(session, problem.slotStartsMs));
+  const stays = problem.sessions.map((session) => {
+    const stay = stayOf(session, problem.slotStartsMs);
+    const { isOffline } = problem.site.evses[session.evse];
+    return isOffline ? { first: stay.first, end: stay.first, hours: new Float64Array(0) } : stay;
+  });
   const present: number[][] = Array.from({ length: problem.slotStartsMs.length - 1 }, () => []);
   stays.forEach((stay, i) => {
     for (let k = stay.first; k < stay.end; k++) present[k].push(i);

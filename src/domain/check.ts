@@ -1,5 +1,5 @@
 import type { PowerPlan, PowerStep } from "./plan.ts";
-import type { Evse, Problem, Session, Site } from "./problem.ts";
+import type { Evse, Phase, Problem, Session, Site } from "./problem.ts";
 import { type Series, valueAt } from "./series.ts";
 import { storedAfter } from "./taper.ts";
 
@@ -30,8 +30,8 @@ const STORED_DUST_WH = 1;
  * anything changes: EVSE and vehicle limits, 0 or at least the minimum (no 0 where the charger
  * rejects it), a limit from the start of the stay on and none that outlives it, one block for
  * vehicles that can't be paused, the energy stored in those that give, and each circuit's power and current
- * on each phase, by phasors and whatever part of the vehicles draws less than it may, and whatever flows back
- * while nothing else draws. `emitted`
+ * on each phase, by phasors and whatever part of the vehicles draws less than it may, beside what is reserved
+ * for vehicles that no plan is known of, and whatever flows back while nothing else draws. `emitted`
  * has one list of steps a session, read back from its payload, in order of time.
  * Works on the request's own numbers and shares no code with the model.
  */
@@ -44,6 +44,8 @@ export function check(problem: Problem, emitted: readonly (readonly PowerStep[])
   };
   const wired = wiringOf(problem);
   problem.sessions.forEach((session, i) => {
+    // Nothing is sent there.
+    if (problem.site.evses[session.evse].isOffline) return;
     checkSession(problem, session, wired[i].wattsPerAmpere, emitted[i], note);
   });
   checkCircuits(problem, wired, emitted, note);
@@ -90,6 +92,65 @@ export function checkBattery(problem: Problem, batteryW: Float64Array, plan: Pow
   return excesses;
 }
 
+/**
+ * Tests what chargers allow vehicles that no plan is known of, W by EVSE, all at once: their own limits, and each
+ * circuit's as far as the request tells, beside chargers that are offline and a battery that charges as fast as it
+ * can, whichever of its phases each vehicle draws from.
+ */
+export function checkFallback(problem: Problem, levelsW: readonly (number | undefined)[]): Excess[] {
+  const excesses: Excess[] = [];
+  const { site, slotStartsMs } = problem;
+  const startMs = slotStartsMs[0];
+  const note = (limit: string, atMs: number, value: number, allowed: number, unit: "W" | "A") => {
+    if (!isWithin(problem, value, allowed, unit) && excesses.length < MAX_EXCESSES)
+      excesses.push({ limit: `fallback: ${limit}`, atMs, value, allowed, unit });
+  };
+  let endMs = slotStartsMs[slotStartsMs.length - 1];
+  for (const { maxPowerSeriesW, baseLoadW, baseLoadA } of site.circuits) {
+    for (const series of [maxPowerSeriesW, baseLoadW, ...baseLoadA])
+      if (series !== undefined)
+        endMs = Math.max(endMs, series.startMs + series.stepMs * series.values.length);
+  }
+  const worst = { ...problem, slotStartsMs: [startMs, endMs] };
+  const { site: withLoad, vehicle } = batteryAsVehicle(worst, site.battery?.circuit ?? 0);
+  const [load] = withLoad.evses.slice(-1);
+  const evses = site.evses.map((evse, e) =>
+    levelsW[e] === undefined ? evse : { ...evse, fallbackPowerW: 0, uncontrolledPowerW: undefined },
+  );
+  if (site.battery !== undefined) evses.push({ ...load, uncontrolledPowerW: site.battery.maxChargePowerW });
+  const sessions = problem.sessions.filter(({ evse }) => site.evses[evse].isOffline);
+  const drawn: PowerStep[][] = sessions.map(() => []);
+  const voltages = phaseVoltages(problem);
+  site.evses.forEach((evse, e) => {
+    const levelW = levelsW[e];
+    if (levelW === undefined) return;
+    const name = `EVSE ${evse.evseId} of ${evse.stationId}`;
+    const isBetween = evse.supply === "AC_LINE_TO_LINE";
+    const wattsPerAmpere = voltages[evse.circuit] * (isBetween ? Math.sqrt(3) : evse.phases.length);
+    if (evse.supply !== "DC")
+      note(`${name}: current`, startMs, levelW / wattsPerAmpere, evse.maxCurrentA, "A");
+    note(`${name}: power`, startMs, levelW, evse.maxPowerW, "W");
+    const leastW = Math.max(evse.minPowerW, evse.supply === "DC" ? 0 : evse.minCurrentA * wattsPerAmpere);
+    if (levelW !== 0 || evse.ocpp.rejectsZeroLimit) note(`${name}: minimum`, startMs, leastW, levelW, "W");
+    for (const phases of partsOf(evse)) {
+      const share = phases.length / evse.phases.length;
+      const hasUnknownPhases = evse.hasUnknownPhases && evse.phases.length < 3;
+      const part = {
+        ...evse,
+        phases,
+        hasUnknownPhases,
+        minPowerW: evse.minPowerW * share,
+        fallbackPowerW: 0,
+      };
+      sessions.push({ ...vehicle, evse: evses.push(part) - 1, phaseCount: phases.length });
+      drawn.push([{ atMs: startMs, powerW: levelW * share }]);
+    }
+  });
+  const parts = { ...worst, site: { ...site, evses }, sessions };
+  checkCircuits(parts, wiringOf(parts), drawn, note);
+  return excesses;
+}
+
 /** What a battery charges lies on the circuits like a vehicle at a DC charger: evenly on the phases. */
 function batteryAsVehicle(
   { site, slotStartsMs }: Problem,
@@ -109,6 +170,8 @@ function batteryAsVehicle(
     uncontrolledPowerW: undefined,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ocpp: {
       version: "2.1",
       rateUnit: "W",
@@ -290,6 +353,8 @@ interface Event {
   /** Session whose power changes to powerW, or -1 for a change of a limit or base load. */
   session: number;
   powerW: number;
+  /** EVSE whose reserve may change. */
+  reserve?: number;
 }
 
 function checkCircuits(
@@ -302,8 +367,17 @@ function checkCircuits(
   const startMs = problem.slotStartsMs[0];
   const endMs = problem.slotStartsMs[problem.slotStartsMs.length - 1];
   const events: Event[] = [{ atMs: startMs, session: -1, powerW: 0 }];
+  const reserves = new Map<number, ReserveOf>();
+  evses.forEach((evse, e) => {
+    if (evse.fallbackPowerW > 0 || evse.isOffline) reserves.set(e, new ReserveOf(problem, e, wired));
+  });
+  for (const [reserve, { changesMs }] of reserves) {
+    for (const atMs of [startMs, ...changesMs])
+      if (atMs >= startMs && atMs < endMs) events.push({ atMs, session: -1, powerW: 0, reserve });
+  }
   emitted.forEach((steps, i) => {
     const { evse, departureMs } = problem.sessions[i];
+    if (evses[evse].isOffline) return;
     // The next vehicle at the EVSE brings a transaction and a profile of its own.
     let nextMs = Number.POSITIVE_INFINITY;
     for (const other of problem.sessions) {
@@ -328,25 +402,45 @@ function checkCircuits(
   const givers = problem.sessions.flatMap((_, i) => (emitted[i].some(({ powerW }) => powerW < 0) ? [i] : []));
   const zeroRejecting = zeroRejectingBelow(problem);
   const leastW = problem.sessions.map((session, i) => leastToldW(problem, session, wired[i].wattsPerAmpere));
+  const toldW = new Float64Array(problem.sessions.length);
+  const reservedW = new Float64Array(circuits.length);
+  /** Counts what a session draws; where its EVSE reserves something, what is beyond that. */
+  const draw = (session: number, touched: Set<number>) => {
+    const { evse } = problem.sessions[session];
+    const countedW = Math.max(0, toldW[session] - (reserves.get(evse)?.coveredW(session) ?? 0));
+    const changeW = countedW - drawnW[session];
+    drawnW[session] = countedW;
+    wiring.plan(session, changeW);
+    for (let c = evses[evse].circuit; c >= 0; c = circuits[c].parent) {
+      plannedW[c] += changeW;
+      touched.add(c);
+    }
+  };
   for (let n = 0; n < events.length; ) {
     const { atMs } = events[n];
     const touched = new Set<number>();
     for (; n < events.length && events[n].atMs === atMs; n++) {
-      const { session, powerW } = events[n];
+      const { session, powerW, reserve } = events[n];
+      if (reserve !== undefined) {
+        const ofEvse = reserves.get(reserve);
+        const changeW = ofEvse?.moveTo(atMs, wiring) ?? 0;
+        for (let c = evses[reserve].circuit; c >= 0; c = circuits[c].parent) {
+          reservedW[c] += changeW;
+          touched.add(c);
+        }
+        for (const one of ofEvse?.sessions ?? []) draw(one, touched);
+        continue;
+      }
       if (session < 0) {
         for (let c = 0; c < circuits.length; c++) touched.add(c);
         continue;
       }
-      const changeW = Math.max(0, powerW) - drawnW[session];
       const backByW = Math.max(0, -powerW) - givenW[session];
-      drawnW[session] = Math.max(0, powerW);
+      toldW[session] = Math.max(0, powerW);
       givenW[session] = Math.max(0, -powerW);
-      wiring.plan(session, changeW);
-      for (let c = evses[problem.sessions[session].evse].circuit; c >= 0; c = circuits[c].parent) {
-        plannedW[c] += changeW;
+      draw(session, touched);
+      for (let c = evses[problem.sessions[session].evse].circuit; c >= 0; c = circuits[c].parent)
         backW[c] += backByW;
-        touched.add(c);
-      }
     }
     if (atMs >= endMs) continue;
     const fixedW = wiring.fix(atMs);
@@ -359,7 +453,8 @@ function checkCircuits(
       if (limitW < Number.POSITIVE_INFINITY) {
         const heldW = held.reduce((sumW, [, powerW]) => sumW + powerW, 0);
         // Base load over a limit leaves no room, and is not the plan's doing.
-        note(`circuit ${circuitId}`, atMs, plannedW[c], Math.max(limitW - fixedW[c], heldW), "W");
+        const roomW = limitW - fixedW[c] - reservedW[c];
+        note(`circuit ${circuitId}`, atMs, plannedW[c], Math.max(roomW, heldW), "W");
       }
       if (givers.length > 0 && limitW < Number.POSITIVE_INFINITY)
         note(`circuit ${circuitId} back`, atMs, backW[c], limitW, "W");
@@ -376,6 +471,92 @@ function checkCircuits(
       });
     }
   }
+}
+
+/**
+ * What one EVSE keeps for a vehicle that no plan is known of: its fallback while none with a profile of its own is
+ * there; offline the higher of that and what is installed, always.
+ */
+class ReserveOf {
+  /** Sessions at the EVSE. */
+  readonly sessions: readonly number[];
+  /** When it may change. */
+  readonly changesMs: readonly number[];
+  readonly #problem: Problem;
+  readonly #evse: Evse;
+  readonly #wired: readonly Wired[];
+  /** Lines that a vehicle may draw from alone, and how many watts now. */
+  readonly #parts: { lines: readonly number[]; powerW: number }[];
+  #powerW = 0;
+  #isVacant = false;
+
+  constructor(problem: Problem, evse: number, wired: readonly Wired[]) {
+    this.#problem = problem;
+    this.#evse = problem.site.evses[evse];
+    this.#wired = wired;
+    this.#parts = partsOf(this.#evse).map((lines) => ({ lines, powerW: 0 }));
+    this.sessions = problem.sessions.flatMap((session, i) => (session.evse === evse ? [i] : []));
+    this.changesMs = this.sessions.flatMap((i) => {
+      const { arrivalMs, departureMs, installed } = problem.sessions[i];
+      if (!this.#evse.isOffline || installed === undefined) return [arrivalMs, departureMs];
+      const { startMs, stepMs, values } = installed.powerW;
+      const steps = Array.from({ length: values.length + 1 }, (_, n) => startMs + n * stepMs);
+      return [arrivalMs, departureMs, ...steps];
+    });
+  }
+
+  /** What of a session's power it holds anyway, W. */
+  coveredW(session: number): number {
+    if (!this.#isVacant) return 0;
+    return (this.#evse.fallbackPowerW * this.#wired[session].lines.length) / this.#evse.phases.length;
+  }
+
+  /** Puts on the lines what is reserved from an instant on; tells by how much its power changes, W. */
+  moveTo(atMs: number, wiring: Wiring): number {
+    const { fallbackPowerW, phases, isOffline } = this.#evse;
+    this.#isVacant = !isOffline && !this.sessions.some((i) => this.#holdsProfile(i, atMs));
+    const byAnyoneW = isOffline || this.#isVacant ? fallbackPowerW : 0;
+    const installed = isOffline ? this.sessions.map((i) => this.#installedW(i, atMs)) : [];
+    for (const part of this.#parts) {
+      let powerW = (byAnyoneW * part.lines.length) / phases.length;
+      installed.forEach((w, n) => {
+        const { lines } = this.#wired[this.sessions[n]];
+        if (lines.includes(part.lines[0])) powerW = Math.max(powerW, (w / lines.length) * part.lines.length);
+      });
+      wiring.reserve(this.#evse, part.lines, powerW - part.powerW);
+      part.powerW = powerW;
+    }
+    const changeW = Math.max(byAnyoneW, ...installed) - this.#powerW;
+    this.#powerW += changeW;
+    return changeW;
+  }
+
+  /** A vehicle that is not here when the plan is sent has no profile, unless its transaction is known. */
+  #holdsProfile(i: number, atMs: number): boolean {
+    const { sessions, slotStartsMs } = this.#problem;
+    let first = i;
+    while (first > 0 && sessions[first - 1].goesOn) first--;
+    const isSent = sessions[first].arrivalMs <= slotStartsMs[0] || sessions[first].transactionId !== "";
+    return isSent && sessions[i].arrivalMs <= atMs && atMs < sessions[i].departureMs;
+  }
+
+  /** Its last value holds until departure, what is given beyond that counts, then the least that the charger takes. */
+  #installedW(i: number, atMs: number): number {
+    const session = this.#problem.sessions[i];
+    const { installed, arrivalMs, departureMs } = session;
+    if (installed === undefined || atMs < arrivalMs) return 0;
+    const { startMs, stepMs, values } = installed.powerW;
+    if (atMs < Math.max(departureMs, startMs + stepMs * values.length))
+      return Math.max(0, valueAt(installed.powerW, atMs));
+    if (!this.#evse.ocpp.rejectsZeroLimit) return 0;
+    return leastToldW(this.#problem, session, this.#wired[i].wattsPerAmpere);
+  }
+}
+
+/** Each phase of its own where a vehicle may draw from fewer than there are, else all lines together. */
+function partsOf({ supply, phases, hasUnknownPhases }: Evse): Phase[][] {
+  if (supply !== "AC" || (hasUnknownPhases && phases.length < 3)) return [phases];
+  return phases.map((phase) => [phase]);
 }
 
 /** For each circuit the sessions below it at chargers that reject 0. */
@@ -412,9 +593,11 @@ class Line {
   readonly #directions: Phasor[] = [];
   readonly #plannedA: number[] = [];
   readonly #fixedA: number[] = [];
+  readonly #reservedA: number[] = [];
   /** Currents that can stand in any direction. */
   #plannedAnyA = 0;
   #fixedAnyA = 0;
+  #reservedAnyA = 0;
 
   /** Index of the direction of a current; new ones are taken up. */
   directionOf([re, im]: Phasor): number {
@@ -423,6 +606,7 @@ class Line {
     if (known >= 0) return known;
     this.#plannedA.push(0);
     this.#fixedA.push(0);
+    this.#reservedA.push(0);
     return this.#directions.push([re / size, im / size]) - 1;
   }
 
@@ -434,6 +618,11 @@ class Line {
   fix(direction: number, currentA: number): void {
     if (direction < 0) this.#fixedAnyA += currentA;
     else this.#fixedA[direction] += currentA;
+  }
+
+  reserve(direction: number, currentA: number): void {
+    if (direction < 0) this.#reservedAnyA += currentA;
+    else this.#reservedA[direction] += currentA;
   }
 
   clearFixed(): void {
@@ -449,10 +638,11 @@ class Line {
   compare(limitA: number, heldA: number): { value: number; allowed: number } {
     const plannedA = this.#plannedA.reduce((sumA, currentA) => sumA + currentA, this.#plannedAnyA);
     if (this.#directions.length <= 1) {
-      const fixedA = this.#fixedA.reduce((sumA, currentA) => sumA + currentA, this.#fixedAnyA);
+      const unplanned = [...this.#fixedA, ...this.#reservedA, this.#reservedAnyA];
+      const fixedA = unplanned.reduce((sumA, currentA) => sumA + currentA, this.#fixedAnyA);
       return { value: plannedA, allowed: Math.max(limitA - fixedA, heldA) };
     }
-    const value = this.#highestA() + this.#plannedAnyA + this.#fixedAnyA;
+    const value = this.#highestA() + this.#plannedAnyA + this.#fixedAnyA + this.#reservedAnyA;
     return { value, allowed: plannedA <= heldA + 1e-9 ? value : limitA };
   }
 
@@ -462,7 +652,7 @@ class Line {
    */
   #highestA(): number {
     const currents = this.#directions.map(([re, im], d): Phasor => {
-      const currentA = this.#plannedA[d] + this.#fixedA[d];
+      const currentA = this.#plannedA[d] + this.#fixedA[d] + this.#reservedA[d];
       return [re * currentA, im * currentA];
     });
     let highest = 0;
@@ -512,6 +702,7 @@ class Wiring {
   readonly #uncontrolled: { circuit: number; powerW: number; branches: Branch[] }[] = [];
   /** For 1 A of base load on L1, L2 or L3 of a circuit, and for 1 A on all of them. */
   readonly #base: ({ single: Branch[][]; even: Branch[] } | undefined)[];
+  readonly #branchesOf: (evse: Evse, lines: readonly number[]) => Branch[];
 
   constructor(problem: Problem, wired: readonly Wired[]) {
     const { circuits, evses } = problem.site;
@@ -525,6 +716,7 @@ class Wiring {
       known.set(key, branches);
       return branches;
     };
+    this.#branchesOf = branchesOf;
     this.#sessions = problem.sessions.map(({ evse }, i) => branchesOf(evses[evse], wired[i].lines));
     for (const evse of evses) {
       const { circuit, uncontrolledPowerW: powerW, phases } = evse;
@@ -546,6 +738,16 @@ class Wiring {
     for (const { circuit, line, direction, amperes } of this.#sessions[session]) {
       this.lines[circuit][line].plan(direction, changeW * amperes);
     }
+  }
+
+  /** Changes what lies on the lines for vehicles that no plan is known of. */
+  reserve(evse: Evse, lines: readonly number[], changeW: number): void {
+    const hasUnknownPhases = evse.hasUnknownPhases && evse.phases.length < 3;
+    for (const { circuit, line, direction, amperes } of this.#branchesOf(
+      { ...evse, hasUnknownPhases },
+      lines,
+    ))
+      this.lines[circuit][line].reserve(direction, changeW * amperes);
   }
 
   amperesPerWatt(session: number, circuit: number, line: number): number {

@@ -1,8 +1,9 @@
+import { installedMeanW } from "./offline.ts";
 import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver } from "./series.ts";
 import { voltagesOf } from "./wiring.ts";
 
-/** Mean base load of the whole site in each slot, uncontrolled chargers included, W. */
+/** Mean base load of the whole site in each slot, chargers that can't be controlled or are offline included, W. */
 export function slotBaseLoad(problem: Problem): Float64Array {
   const starts = problem.slotStartsMs;
   const baseW = new Float64Array(starts.length - 1);
@@ -11,7 +12,10 @@ export function slotBaseLoad(problem: Problem): Float64Array {
   return baseW;
 }
 
-/** Tells the mean base load of the whole site over a stretch of time, uncontrolled chargers included, W. */
+/**
+ * Tells the mean base load of the whole site over a stretch of time, W: uncontrolled chargers included, and the
+ * installed plans of those that are offline. What is only reserved is no load.
+ */
 export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => number {
   const { circuits, evses } = problem.site;
   const voltages = voltagesOf(problem.site);
@@ -19,8 +23,10 @@ export function baseLoadOf(problem: Problem): (fromMs: number, toMs: number) => 
     .map((circuit, c) => ({ circuit, voltageV: voltages[c] }))
     .filter(({ circuit }) => hasBaseLoad(circuit));
   const uncontrolledW = evses.reduce((sumW, { uncontrolledPowerW }) => sumW + (uncontrolledPowerW ?? 0), 0);
+  const offline = problem.sessions.filter(({ evse }) => evses[evse].isOffline);
   return (fromMs, toMs) => {
     let sumW = uncontrolledW;
+    for (const session of offline) sumW += installedMeanW(session, fromMs, toMs);
     for (const { circuit, voltageV } of loaded) sumW += meanCircuitLoad(circuit, voltageV, fromMs, toMs);
     return sumW;
   };

@@ -13,7 +13,8 @@ export type ShortfallCause =
   | "MINIMUM_CURRENT"
   | "OUT_OF_TIME"
   | "PROFILE_RESOLUTION"
-  | "CHARGE_CURVE";
+  | "CHARGE_CURVE"
+  | "CHARGER_OFFLINE";
 
 export type Change = "NEW" | "CHANGED" | "UNCHANGED";
 
@@ -39,6 +40,18 @@ export interface SitePlan {
   summary: PlanSummary;
   notices: Notice[];
   solve: SolveReport;
+  /** Empty where they are not asked for. */
+  fallbackProfiles: FallbackProfile[];
+}
+
+/** A profile that holds where nothing else does. */
+export interface FallbackProfile {
+  stationId: string;
+  /** 0 for the station as a whole. */
+  evseId: number;
+  command: ProfileCommand;
+  /** What it allows, sum over the phases. */
+  powerW: number;
 }
 
 export interface SessionPlan {
@@ -118,9 +131,9 @@ export interface ProfileCommand {
 export interface ChargingProfile {
   id: number;
   stackLevel: number;
-  chargingProfilePurpose: "TxProfile" | "TxDefaultProfile";
+  chargingProfilePurpose: "TxProfile" | "TxDefaultProfile" | "ChargingStationMaxProfile";
   chargingProfileKind: "Absolute";
-  /** Absent on a TxDefaultProfile. */
+  /** Of a TxProfile only. */
   transactionId: string | undefined;
   startScheduleMs: number;
   chargingRateUnit: RateUnit;

@@ -20,6 +20,8 @@ export interface Problem {
   solver: SolverChoice;
   /** Upper bound of the time for one answer. */
   timeLimitMs: number;
+  /** Whether the answer is to have fallback profiles. */
+  withFallbackProfiles: boolean;
   /** Assumptions made while reading the request. */
   notices: Notice[];
 }
@@ -115,6 +117,10 @@ export interface Evse {
   maxDischargePowerW: number;
   /** Times that the charger may change between one and three phases during a stay; 0: it can't. */
   maxPhaseSwitches: number;
+  /** What the charger allows a vehicle that no plan is known of, sum over the phases; at most its highest power. */
+  fallbackPowerW: number;
+  /** Nothing can be sent to the charger: it keeps its installed plan, and draws fallbackPowerW at any time. */
+  isOffline: boolean;
   ocpp: OcppCapabilities;
 }
 

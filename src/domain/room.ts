@@ -1,6 +1,7 @@
 import type { Charging } from "./charging.ts";
 import { PhasorLine } from "./line.ts";
 import type { Phase, Problem } from "./problem.ts";
+import { type FixedLoad, Reserve } from "./reserve.ts";
 import { rangeOver, type Series } from "./series.ts";
 import { LINES, type LineLoad, lineLoads, voltagesOf } from "./wiring.ts";
 
@@ -9,6 +10,8 @@ export const QUANTITIES = 4;
 
 // What adding doubles can be off by: W or A.
 const DUST = 1e-9;
+// The same of a reserve, whose powers come rounded to the milliwatt.
+const RESERVE_DUST = 1e-3;
 
 /** What one watt of a load takes from the limited quantities on its way to the grid. */
 interface Footprint {
@@ -29,8 +32,9 @@ interface Phasor {
 
 /**
  * What is left under each limit in each slot for the planned vehicles: the lowest limit of the
- * slot less the highest base load in it, less uncontrolled chargers and what chargers that
- * reject 0 keep drawing after a planned departure. 0 where the base load is over the limit.
+ * slot less the highest base load in it, less uncontrolled chargers, what chargers that
+ * reject 0 keep drawing after a planned departure, and what is reserved for vehicles without a plan. 0 where
+ * the base load is over the limit.
  */
 export class Room {
   readonly circuitCount: number;
@@ -43,7 +47,14 @@ export class Room {
   readonly phasorLines: ReadonlyMap<number, PhasorLine>;
   /** Circuits whose base load alone is over a limit in some slot. */
   readonly overloaded: number[];
+  /** Circuits on which only the reserve for vehicles without a plan brings something over a limit. */
+  readonly overReserved: number[];
   readonly #footprints: Footprint[];
+  readonly #reserve: Reserve;
+  readonly #reservedW: FixedLoad[];
+  /** Power of sessions where the reserve holds some of it, by session * slots + slot. */
+  readonly #taken = new Map<number, number>();
+  readonly #slotCount: number;
   /** What each session gives in each slot, W: it does not charge then. */
   readonly #gives: (Float64Array | undefined)[];
 
@@ -51,6 +62,7 @@ export class Room {
     const { circuits, evses } = problem.site;
     const slotCount = problem.slotStartsMs.length - 1;
     this.circuitCount = circuits.length;
+    this.#slotCount = slotCount;
     this.#gives = problem.sessions.map(({ discharge }) => discharge?.plannedW);
     this.left = limitsOf(problem);
     const limited = new Uint8Array(circuits.length * QUANTITIES);
@@ -58,10 +70,13 @@ export class Room {
       if (this.left[n] < Number.POSITIVE_INFINITY) limited[n % limited.length] = 1;
     }
     const fixed = fixedLoads(problem);
+    this.#reserve = new Reserve(problem, charging);
+    const { loads: reserved } = this.#reserve;
     const planned = problem.sessions.map(({ evse }, i) =>
       lineLoads(circuits, { ...evses[evse], phases: charging.ranges[i].phases }),
     );
-    this.phasorLines = phasorLinesOf([...fixed.map(({ lines }) => lines), ...planned], limited, slotCount);
+    const unplanned = [...fixed, ...reserved].map(({ lines }) => lines);
+    this.phasorLines = phasorLinesOf([...unplanned, ...planned], limited, slotCount);
     const voltages = voltagesOf(problem.site);
     const footprint = (circuit: number, lines: readonly LineLoad[]): Footprint => {
       const keys: number[] = [];
@@ -87,11 +102,18 @@ export class Room {
       }
       return { keys: Int32Array.from(keys), factors: Float64Array.from(factors), phasors };
     };
-    for (const { circuit, lines, powerW } of fixed) {
-      const ofLoad = footprint(circuit, lines);
-      for (let k = 0; k < slotCount; k++) this.#take(ofLoad, k, powerW(k));
-    }
-    this.overloaded = this.#overloaded(limited.length);
+    const takeAll = (loads: readonly FixedLoad[]) => {
+      for (const { circuit, lines, powerW } of loads) {
+        const ofLoad = footprint(circuit, lines);
+        for (let k = 0; k < slotCount; k++) this.#take(ofLoad, k, powerW(k), powerW(k));
+      }
+    };
+    takeAll(fixed);
+    this.overloaded = this.#overloaded(limited.length, DUST);
+    takeAll(reserved);
+    this.#reservedW = reserved.filter(({ circuit }) => circuit !== -1);
+    const overReserved = reserved.length === 0 ? [] : this.#overloaded(limited.length, RESERVE_DUST);
+    this.overReserved = overReserved.filter((c) => !this.overloaded.includes(c));
     this.#footprints = problem.sessions.map(({ evse }, i) => footprint(evses[evse].circuit, planned[i]));
     this.#reserveAfterDeparture(problem, charging);
     this.#closeOverloaded(slotCount);
@@ -108,6 +130,7 @@ export class Room {
       const room = this.left[offset + keys[n]] / factors[n];
       if (room < most) most = room;
     }
+    most = Math.max(0, most) + this.#coveredLeft(i, k);
     for (const { key, line, direction, factor } of phasors) {
       const limitA = this.left[offset + key];
       const fitsA = direction === undefined ? limitA - line.highestA(k) : line.fitsA(k, direction, limitA);
@@ -121,8 +144,9 @@ export class Room {
     const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     const tight = new Set<number>();
+    const beyondW = powerW - this.#coveredLeft(i, k);
     keys.forEach((key, n) => {
-      if (this.left[offset + key] / factors[n] < powerW) tight.add(Math.floor(key / QUANTITIES));
+      if (this.left[offset + key] / factors[n] < beyondW) tight.add(Math.floor(key / QUANTITIES));
     });
     for (const { key, line, direction, factor } of phasors) {
       const limitA = this.left[offset + key];
@@ -137,7 +161,12 @@ export class Room {
     const { keys, factors, phasors } = this.#footprints[i];
     const offset = k * this.circuitCount * QUANTITIES;
     let over = 0;
-    for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
+    // What the reserve holds anyway gives nothing back.
+    const beyondW = this.#beyondReserve(i, k);
+    if (beyondW > 0) {
+      for (let n = 0; n < keys.length; n++) over = Math.max(over, -this.left[offset + keys[n]] / factors[n]);
+      over = Math.min(over, beyondW);
+    }
     for (const { key, line, factor } of phasors) {
       over = Math.max(over, (line.highestA(k) - this.left[offset + key]) / factor);
     }
@@ -146,12 +175,47 @@ export class Room {
 
   /** Takes power for session i in slot k; a negative power gives it back. */
   take(i: number, k: number, powerW: number): void {
-    this.#take(this.#footprints[i], k, powerW);
+    const coveredW = this.coveredW(i, k);
+    let beyondW = powerW;
+    if (coveredW > 0) {
+      const at = i * this.#slotCount + k;
+      const before = this.#taken.get(at) ?? 0;
+      this.#taken.set(at, before + powerW);
+      beyondW = Math.max(0, before + powerW - coveredW) - Math.max(0, before - coveredW);
+    }
+    this.#take(this.#footprints[i], k, beyondW, powerW);
   }
 
-  #take({ keys, factors, phasors }: Footprint, k: number, powerW: number): void {
+  /**
+   * What of session i's power in slot k is reserved for its EVSE anyway, W. On phasor lines it counts beside the
+   * reserve, as the two need not stand at one angle.
+   */
+  coveredW(i: number, k: number): number {
+    return this.#reserve.coveredW(i, k);
+  }
+
+  /** Power, W, that is reserved on and below a circuit itself in slot k for vehicles that no plan is known of. */
+  reservedW(parents: readonly { parent: number }[], circuit: number, k: number): number {
+    const isBelow = (c: number): boolean => c === circuit || (c > circuit && isBelow(parents[c].parent));
+    return this.#reservedW.reduce((sumW, load) => sumW + (isBelow(load.circuit) ? load.powerW(k) : 0), 0);
+  }
+
+  /** What is left of what the reserve holds of session i's power, W. */
+  #coveredLeft(i: number, k: number): number {
+    const coveredW = this.coveredW(i, k);
+    return coveredW === 0 ? 0 : Math.max(0, coveredW - (this.#taken.get(i * this.#slotCount + k) ?? 0));
+  }
+
+  /** What session i takes beyond its reserve, W; Infinity without one. */
+  #beyondReserve(i: number, k: number): number {
+    const coveredW = this.coveredW(i, k);
+    if (coveredW === 0) return Number.POSITIVE_INFINITY;
+    return Math.max(0, (this.#taken.get(i * this.#slotCount + k) ?? 0) - coveredW);
+  }
+
+  #take({ keys, factors, phasors }: Footprint, k: number, beyondW: number, powerW: number): void {
     const offset = k * this.circuitCount * QUANTITIES;
-    for (let n = 0; n < keys.length; n++) this.left[offset + keys[n]] -= powerW * factors[n];
+    for (let n = 0; n < keys.length; n++) this.left[offset + keys[n]] -= beyondW * factors[n];
     for (const { key, line, direction, factor } of phasors) {
       if (direction === undefined) this.left[offset + key] -= powerW * factor;
       else line.add(k, direction, powerW * factor);
@@ -159,12 +223,12 @@ export class Room {
   }
 
   /** Circuits on which something is over a limit in some slot; `stride` quantities a slot. */
-  #overloaded(stride: number): number[] {
+  #overloaded(stride: number, dust: number): number[] {
     const overloaded = new Set<number>();
     for (let n = 0; n < this.left.length; n++) {
       const key = n % stride;
       const usedA = this.phasorLines.get(key)?.highestA(Math.floor(n / stride)) ?? 0;
-      if (this.left[n] < usedA - DUST) overloaded.add(Math.floor(key / QUANTITIES));
+      if (this.left[n] < usedA - dust) overloaded.add(Math.floor(key / QUANTITIES));
     }
     return [...overloaded].sort((a, b) => a - b);
   }
@@ -186,7 +250,7 @@ export class Room {
     const slotCount = problem.slotStartsMs.length - 1;
     problem.sessions.forEach((session, i) => {
       const { floorPowerW } = charging.ranges[i];
-      if (floorPowerW === 0) return;
+      if (floorPowerW === 0 || problem.site.evses[session.evse].isOffline) return;
       const nextArrivalMs = Math.min(
         ...problem.sessions
           .filter((s) => s.evse === session.evse && s.arrivalMs >= session.departureMs)
@@ -218,15 +282,7 @@ function phasorLinesOf(
   return new Map(differing.map(([key, ofLine]) => [key, new PhasorLine([...ofLine], slotCount)]));
 }
 
-/** A load that no plan changes: base load, or a charger that can't be controlled. */
-interface FixedLoad {
-  /** Whose power limits and those above it count; -1 for none. */
-  circuit: number;
-  lines: LineLoad[];
-  /** The most in slot k. */
-  powerW: (k: number) => number;
-}
-
+/** Base load, and chargers that can't be controlled. */
 function fixedLoads(problem: Problem): FixedLoad[] {
   const { circuits, evses } = problem.site;
   const starts = problem.slotStartsMs;

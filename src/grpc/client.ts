@@ -14,6 +14,7 @@ import {
 export {
   Change,
   ChargingRateUnit,
+  type FallbackProfile,
   OcppVersion,
   OptimizeBatchRequest,
   OptimizeBatchResponse,

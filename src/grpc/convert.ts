@@ -70,6 +70,7 @@ export function toProblem(request: wire.OptimizeRequest, nowMs: number): Problem
   });
   const goals = readObjective(findings, request.objective, site);
   readInstalledPlans(findings, request.installedPlans, { sessions, evses: where?.site.evses ?? [] }, startMs);
+  if (where !== undefined) tellOfOffline(findings, where.site.evses, sessions);
   const options = readOptions(findings, request.options);
 
   findings.throwIfAny();
@@ -81,6 +82,7 @@ export function toProblem(request: wire.OptimizeRequest, nowMs: number): Problem
     slotStartsMs,
     ...goals,
     ...options,
+    withFallbackProfiles: request.withFallbackProfiles,
     notices: findings.notices,
   };
 }
@@ -301,6 +303,26 @@ function readInstalledPlans(
         `there is no session ${quote(sessionId)}: the plan is left out`,
       );
     }
+  });
+}
+
+/** Says of each charger that is offline what it counts as. */
+function tellOfOffline(findings: Findings, evses: readonly Evse[], sessions: readonly Session[]): void {
+  evses.forEach(({ isOffline, stationId, evseId, fallbackPowerW }, n) => {
+    if (!isOffline) return;
+    const ofEvse = sessions.filter(({ evse }) => evse === n);
+    const installed = ofEvse.some((session) => session.installed !== undefined);
+    const unknown = ofEvse.filter((session) => session.installed === undefined);
+    const promised = unknown.map(({ sessionId }) => quote(sessionId)).slice(0, 5);
+    findings.notice(
+      "STATION_OFFLINE",
+      `site.evses[${n}].is_offline`,
+      `EVSE ${evseId} of station ${quote(stationId)} counts as drawing ${Math.round(fallbackPowerW)} W` +
+        (installed ? ", or what is installed where that is more" : "") +
+        (promised.length > 0
+          ? `; without an installed plan nothing is promised to ${promised.join(", ")}`
+          : ""),
+    );
   });
 }
 

@@ -1,4 +1,4 @@
-import type { ChargingProfile, CircuitPlan, SessionPlan, SitePlan } from "../domain/plan.ts";
+import type { ChargingProfile, CircuitPlan, ProfileCommand, SessionPlan, SitePlan } from "../domain/plan.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import {
   Change,
@@ -19,6 +19,7 @@ const VERSIONS = {
 const PURPOSES = {
   TxProfile: ChargingProfilePurpose.TX_PROFILE,
   TxDefaultProfile: ChargingProfilePurpose.TX_DEFAULT_PROFILE,
+  ChargingStationMaxProfile: ChargingProfilePurpose.CHARGING_STATION_MAX_PROFILE,
 } as const;
 const SOLVERS = { GLPK: SolverKind.GLPK, HIGHS: SolverKind.HIGHS, NONE: SolverKind.UNSPECIFIED } as const;
 
@@ -75,7 +76,12 @@ export function toResponse(plan: SitePlan, totalMs: number): wire.OptimizeRespon
       gap: finite(solve.gap),
       checks: solve.checks,
     },
-    fallbackProfiles: [],
+    fallbackProfiles: plan.fallbackProfiles.map(({ stationId, evseId, command, powerW }) => ({
+      stationId,
+      evseId,
+      command: toCommand(command),
+      powerW: round(powerW, 1e3),
+    })),
   };
 }
 
@@ -85,16 +91,7 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     sessionId: plan.sessionId,
     stationId: plan.stationId,
     evseId: plan.evseId,
-    command:
-      command === undefined
-        ? undefined
-        : {
-            ocppVersion: VERSIONS[command.ocppVersion],
-            action: command.action,
-            payloadJson: command.payloadJson,
-            pushWave: command.pushWave,
-            chargingProfile: toChargingProfile(command.chargingProfile),
-          },
+    command: command === undefined ? undefined : toCommand(command),
     powerW: milli(plan.powerW),
     plannedEnergyWh: round(plan.plannedEnergyWh, 1e3),
     shortfallWh: round(plan.shortfallWh, 1e3),
@@ -107,6 +104,16 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
     dischargedEnergyWh: round(plan.dischargedEnergyWh, 1e3),
     dischargePayment: round(plan.dischargePayment, 1e6),
     numberPhases: plan.numberPhases ?? [],
+  };
+}
+
+function toCommand(command: ProfileCommand): wire.ProfileCommand {
+  return {
+    ocppVersion: VERSIONS[command.ocppVersion],
+    action: command.action,
+    payloadJson: command.payloadJson,
+    pushWave: command.pushWave,
+    chargingProfile: toChargingProfile(command.chargingProfile),
   };
 }
 

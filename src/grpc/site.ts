@@ -354,6 +354,19 @@ function readEvse(
     findings.wrong(`${field}.min_power_w`, `${limits.minPowerW} is above the maximum of ${limits.maxPowerW}`);
   }
   const ocpp = readOcpp(findings, `${field}.ocpp`, evse.ocpp, supply);
+  const highestW = Math.min(
+    limits.maxPowerW,
+    supply === "DC" ? limits.maxPowerW : limits.maxCurrentA * wattsPerAmpere(voltageV, supply, limits.phases),
+  );
+  const fallbackPowerW = readFallbackPower(findings, `${field}.fallback_power_w`, evse, highestW);
+  const isControlled = uncontrolledPowerW === undefined;
+  if (!isControlled && (evse.isOffline || evse.fallbackPowerW !== undefined)) {
+    findings.notice(
+      "UNCONTROLLED_ANYWAY",
+      `${field}.uncontrolled_power_w`,
+      "is reserved all the time: fallback_power_w and is_offline have no effect beside it",
+    );
+  }
   return {
     stationId,
     evseId,
@@ -363,8 +376,24 @@ function readEvse(
     uncontrolledPowerW,
     maxDischargePowerW: findings.number(`${field}.max_discharge_power_w`, evse.maxDischargePowerW, POWER_W),
     maxPhaseSwitches: readPhaseSwitches(findings, `${field}.max_phase_switches`, evse, limits.phases, supply),
+    fallbackPowerW: isControlled ? fallbackPowerW : 0,
+    isOffline: isControlled && evse.isOffline,
     ocpp,
   };
+}
+
+/** What a vehicle without a plan may draw: no more than the charger has, and all of that where nothing is known of one that is offline. */
+function readFallbackPower(
+  findings: Findings,
+  field: string,
+  { fallbackPowerW, isOffline }: wire.Evse,
+  highestW: number,
+): number {
+  if (fallbackPowerW === undefined) return isOffline ? highestW : 0;
+  const powerW = findings.number(field, fallbackPowerW, POWER_W);
+  if (!(powerW > highestW + 1e-3)) return Math.min(powerW, highestW);
+  findings.notice("FALLBACK_CLIPPED", field, `is above the charger's highest power: counts as ${highestW}`);
+  return highestW;
 }
 
 /** How often a charger may change its phases; only where it has all three to change between. */

@@ -26,6 +26,8 @@ const APOTHEM = Math.cos(((SIDE / 2) * Math.PI) / 180);
  * Where currents stand at different angles the limit of their sum is a polygon inside the circle,
  * a row for each side. A vehicle may draw less than it is allowed, so what stands against a
  * side's direction counts 0 there instead of making room: no coefficient is negative.
+ *
+ * What is reserved for a session's EVSE anyway is no load on top: what it draws counts beyond that.
  */
 export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): CircuitRow[] {
   const { problem, charging, offsets, maxKw } = powers;
@@ -39,7 +41,14 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
     return new Map(ofSession.map((load) => [load.circuit * QUANTITIES + load.phase, load]));
   });
 
-  const write = (row: Omit<CircuitRow, "row">, limitKw: number, sessions: number[], shares: number[]) => {
+  const covered = coveredColumns(powers, builder, room);
+  const write = (
+    row: Omit<CircuitRow, "row">,
+    limitKw: number,
+    sessions: number[],
+    shares: number[],
+    isPhasor = false,
+  ) => {
     const entry = (i: number) => offsets[i] + row.slot - charging.stays[i].first;
     let most = 0;
     let floorKw = 0;
@@ -48,14 +57,18 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
       floorKw += (shares[m] * charging.ranges[i].floorPowerW) / 1000;
     });
     if (most <= limitKw) return;
+    let isCovered = false;
     sessions.forEach((i, m) => {
-      if (shares[m] > 0 && maxKw[entry(i)] > 0) addPowerEntry(powers, builder, entry(i), shares[m]);
+      if (shares[m] <= 0 || maxKw[entry(i)] <= 0) return;
+      addPowerEntry(powers, builder, entry(i), shares[m]);
+      const column = isPhasor ? undefined : covered.get(entry(i));
+      if (column === undefined) return;
+      builder.addEntry(column, -shares[m]);
+      isCovered = true;
     });
     // What chargers that reject 0 draw anyway can't be planned away.
-    const usableKw = inWholeSteps(
-      limitKw,
-      sessions.map((i, m) => (shares[m] * charging.ranges[i].stepPowerW) / 1000),
-    );
+    const stepsKw = sessions.map((i, m) => (shares[m] * charging.ranges[i].stepPowerW) / 1000);
+    const usableKw = isCovered ? limitKw : inWholeSteps(limitKw, stepsKw);
     rows.push({ ...row, row: builder.endRow(Number.NEGATIVE_INFINITY, Math.max(usableKw, floorKw)) });
   };
 
@@ -97,18 +110,37 @@ export function addCircuitRows(powers: Powers, builder: LpBuilder, room: Room): 
       );
       LINES.forEach((phase, q) => {
         const ofLine = sessions.map((i) => loads[i].get(c * QUANTITIES + phase));
+        const isPhasor = room.phasorLines.has(c * QUANTITIES + phase);
         for (const { limitA, angle } of sides[q]) {
           if (limitA === Number.POSITIVE_INFINITY) continue;
           const evenShare = shareAlong(0, angle) / 3;
           const shares = ofLine.map((load) =>
             load === undefined ? 0 : load.share * shareAlong(load.angle, angle),
           );
-          write({ slot, circuit: c, evenShare }, limitA * toKw, sessions, shares);
+          write({ slot, circuit: c, evenShare }, limitA * toKw, sessions, shares, isPhasor);
         }
       });
     }
   }
   return rows;
+}
+
+/** Columns of what the reserve of its EVSE holds of a session's power, by entry; no more than it draws. */
+function coveredColumns(powers: Powers, builder: LpBuilder, room: Room): Map<number, number> {
+  const columns = new Map<number, number>();
+  powers.charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) {
+      const n = powers.offsets[i] + k - first;
+      const mostKw = Math.min(room.coveredW(i, k) / 1000, powers.maxKw[n]);
+      if (mostKw <= 0) continue;
+      const column = builder.addColumn(0, 0, mostKw);
+      columns.set(n, column);
+      addPowerEntry(powers, builder, n, 1);
+      builder.addEntry(column, -1);
+      builder.endRow(0, Number.POSITIVE_INFINITY);
+    }
+  });
+  return columns;
 }
 
 /** A limit of the current along an angle, A; of the whole current where there is no angle. */

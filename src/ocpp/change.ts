@@ -1,3 +1,4 @@
+import { chargingRange } from "../domain/charging.ts";
 import type { Change, PowerPlan } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import { type Series, valueAt } from "../domain/series.ts";
@@ -6,7 +7,8 @@ import { limitScale, stayParts } from "./profile.ts";
 /**
  * How a session's plan (W as its profile allows it, one value a slot) differs from what is
  * installed in the charger, and when to send it, others apart: wave 1 where the first difference is
- * a reduction, so that the room is free before anyone's increase, wave 2, takes it.
+ * a reduction, so that the room is free before anyone's increase, wave 2, takes it. Where nothing is installed for
+ * it a vehicle draws what its charger allows anyone.
  *
  * UNCHANGED, nothing to send: the same within half a step over the whole stay, and nothing beyond
  * the safe end in what is installed for the time after it. The held last value of the installed
@@ -19,7 +21,11 @@ export function changeOf(
   powerW: Float64Array,
 ): { change: Change; pushWave: 1 | 2 } {
   const session = problem.sessions[sessionIndex];
-  if (session.installed === undefined) return { change: "NEW", pushWave: 2 };
+  if (session.installed === undefined) {
+    const [part] = stayParts(problem, session);
+    const isLowered = part !== undefined && powerW[part.slot] < withoutPlanW(problem, sessionIndex);
+    return { change: "NEW", pushWave: isLowered ? 1 : 2 };
+  }
   const installed = session.installed.powerW;
   const { stepPowerW, safeSteps } = limitScale(problem, sessionIndex);
   const toleranceW = stepPowerW / 2;
@@ -70,6 +76,14 @@ function isOnSamePhases(problem: Problem, i: number, powerW: Float64Array): bool
       if (valueAt(known, atMs) !== phaseCount) return false;
     return true;
   });
+}
+
+/** What a session may draw before its charger has a profile for it, W. */
+export function withoutPlanW({ site, sessions }: Problem, i: number): number {
+  const { fallbackPowerW, phases } = site.evses[sessions[i].evse];
+  if (fallbackPowerW === 0) return 0;
+  const range = chargingRange(site, sessions[i]);
+  return Math.min(range.maxPowerW, (fallbackPowerW * range.phases.length) / phases.length);
 }
 
 /** Where the value of the series may change next; Infinity once its last value holds. */

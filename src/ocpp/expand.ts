@@ -83,6 +83,50 @@ export function expand(payloadJson: string, evse: Evse, phaseVoltageV: number): 
   );
 }
 
+/**
+ * Reads an emitted maximum of a station back into the most that it allows the EVSEs together, in its own unit: the sum of
+ * their currents, A, or of their powers, W. What it does not limit is what they can draw.
+ *
+ * Throws INTERNAL like `expand`.
+ */
+export function expandMaximum(payloadJson: string, evses: readonly Evse[], phaseVoltageV: number): number {
+  const [first] = evses;
+  const { profile, evseId } = requestOf(payloadJson, first);
+  if (evseId !== 0) fail(is16(first) ? "connectorId" : "evseId", `${evseId} is not the whole station`);
+  const { chargingSchedule, chargingProfilePurpose } = inNamesOf2x(profile);
+  const [{ startSchedule, chargingRateUnit: unit }] = chargingSchedule;
+  const [finding] = validateProfile(profile, {
+    version: first.ocpp.version,
+    evseId,
+    capabilities: {
+      rateUnits: evses.map(({ ocpp }) => ocpp.rateUnit),
+      maxPeriods: first.ocpp.maxPeriods,
+      supply: evses.every(({ supply }) => supply === "DC") ? "DC" : "AC",
+    },
+  });
+  if (finding !== undefined) fail(finding.path, finding.problem);
+  if (chargingProfilePurpose !== "ChargingStationMaxProfile")
+    fail("chargingProfilePurpose", "is not that of a station's maximum");
+  if (startSchedule === undefined) fail("startSchedule", "is missing");
+  const startMs = secondOf(startSchedule);
+  const station = {
+    version: first.ocpp.version,
+    installed: [{ evseId, profile }],
+    voltageV: phaseVoltageV,
+    evses: evses.map((evse) => ({
+      evseId: evse.evseId,
+      supply: evse.supply === "DC" ? ("DC" as const) : ("AC" as const),
+      maxCurrentA: evse.maxCurrentA,
+      maxPowerW: evse.maxPowerW,
+    })),
+  };
+  const parts = compositeSchedule(station, { evseId, startMs, endMs: startMs + YEAR_MS, unit });
+  const [{ limit }] = parts;
+  if (parts.length !== 1 || limit === undefined || !Number.isFinite(limit))
+    fail("the profile", "is not one limit for all time");
+  return limit;
+}
+
 function requestOf(payloadJson: string, evse: Evse): { profile: WireProfile; evseId: number } {
   const request = parse(payloadJson);
   const { version } = evse.ocpp;

@@ -1,10 +1,16 @@
 import type { ChargingProfile } from "../domain/plan.ts";
 import type { Evse } from "../domain/problem.ts";
 
+const PURPOSES_1_6 = {
+  TxProfile: "TxProfile",
+  TxDefaultProfile: "TxDefaultProfile",
+  ChargingStationMaxProfile: "ChargePointMaxProfile",
+} as const;
+
 /**
  * The payload of the SetChargingProfile request, exactly as it goes on the wire, in the charger's
  * OCPP version. The id of the one chargingSchedule of 2.x is the profile's. In 2.1 a period
- * without operationMode is ChargingOnly.
+ * without operationMode is ChargingOnly. A station's maximum goes to 0, the station as a whole.
  */
 export function toPayload(profile: ChargingProfile, evse: Evse): string {
   const schedule = {
@@ -23,11 +29,13 @@ export function toPayload(profile: ChargingProfile, evse: Evse): string {
     ),
   };
   const { id, stackLevel, chargingProfilePurpose, chargingProfileKind, transactionId } = profile;
-  const common = { stackLevel, chargingProfilePurpose, chargingProfileKind };
+  const purpose = evse.ocpp.version === "1.6" ? PURPOSES_1_6[chargingProfilePurpose] : chargingProfilePurpose;
+  const common = { stackLevel, chargingProfilePurpose: purpose, chargingProfileKind };
+  const evseId = chargingProfilePurpose === "ChargingStationMaxProfile" ? 0 : evse.evseId;
   const request =
     evse.ocpp.version === "1.6"
       ? {
-          connectorId: evse.evseId,
+          connectorId: evseId,
           csChargingProfiles: {
             chargingProfileId: id,
             transactionId: transactionId === undefined ? undefined : Number(transactionId),
@@ -36,7 +44,7 @@ export function toPayload(profile: ChargingProfile, evse: Evse): string {
           },
         }
       : {
-          evseId: evse.evseId,
+          evseId,
           chargingProfile: { id, transactionId, ...common, chargingSchedule: [{ id, ...schedule }] },
         };
   // What is undefined does not appear in JSON.

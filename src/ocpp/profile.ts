@@ -45,7 +45,7 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   const minSteps = Math.round(range.minPowerW / range.stepPowerW);
   const isChoice = evse.maxPhaseSwitches > 0 && evse.supply === "AC" && range.phases.length === 1;
   return {
-    numberPhases: numberPhases(evse, range.phases.length),
+    numberPhases: phasesInProfile(evse, range.phases.length),
     phaseToUse: isChoice && evse.ocpp.version !== "1.6" ? 1 : undefined,
     stepPowerW: range.stepPowerW,
     stepTenths: Math.round(evse.ocpp.limitStep * 10),
@@ -54,8 +54,8 @@ export function limitScale(problem: Problem, sessionIndex: number): LimitScale {
   };
 }
 
-/** Between two lines there is one current, which comes back on the second: one phase. */
-function numberPhases(evse: Evse, lines: number): number | undefined {
+/** numberPhases of a load on so many lines. Between two there is one current, which comes back on the second: one phase. */
+export function phasesInProfile(evse: Evse, lines: number): number | undefined {
   if (evse.supply === "DC") return undefined;
   return evse.supply === "AC_LINE_TO_LINE" ? 1 : lines;
 }
@@ -209,7 +209,13 @@ function maxPeriodsOf(evse: Evse): number {
  */
 function profileId(session: Session, evse: Evse, isTransaction: boolean): number {
   const installedId = session.installed?.chargingProfileId ?? 0;
-  return installedId > 0 ? installedId : evse.evseId * 10 + (isTransaction ? 1 : 2);
+  if (installedId > 0) return installedId;
+  return isTransaction ? evse.evseId * 10 + 1 : txDefaultProfileId(evse);
+}
+
+/** Of what holds at an EVSE for any transaction without a profile of its own. */
+export function txDefaultProfileId({ evseId }: Evse): number {
+  return evseId * 10 + 2;
 }
 
 /**

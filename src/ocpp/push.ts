@@ -1,9 +1,9 @@
 import { type CircuitExcess, firstCircuitExcess } from "../domain/check.ts";
 import type { PowerStep } from "../domain/plan.ts";
-import type { Problem } from "../domain/problem.ts";
+import type { Problem, Session } from "../domain/problem.ts";
 import { valueAt } from "../domain/series.ts";
 import { staysOf } from "../domain/stays.ts";
-import { nextStepMs } from "./change.ts";
+import { nextStepMs, withoutPlanW } from "./change.ts";
 import { limitScale } from "./profile.ts";
 
 /** The wave that a command is sent in; undefined where nothing is sent. */
@@ -26,7 +26,7 @@ const MOST_MOVES = 3;
  * Orders the commands so that the site is safe for as long as possible while any are missing, and
  * tells for how long. Until its command is accepted a charger may hold its old profile or its new
  * one, so a vehicle counts with the higher of the two; the others of its wave's time with what they
- * surely hold. A vehicle without an installed plan draws nothing before its first profile.
+ * surely hold. A vehicle without an installed plan draws what its charger allows anyone before its first profile.
  *
  * `emitted` has the new profiles, read back. `waves` is the order by the first difference: a command
  * that also differs the other way later changes its wave where that puts the first excess off.
@@ -37,7 +37,9 @@ export function pushOrder(
   waves: readonly Wave[],
 ): PushOrder {
   // With nothing to lower, what is missing only leaves room.
-  if (problem.sessions.every(({ installed }, i) => installed === undefined || waves[i] === undefined))
+  const { evses } = problem.site;
+  const draws = ({ installed, evse }: Session) => installed !== undefined || evses[evse].fallbackPowerW > 0;
+  if (problem.sessions.every((session, i) => !draws(session) || waves[i] === undefined))
     return { waves, wave1: undefined, wave2: undefined };
   const installed = emitted.map((steps, i) =>
     waves[i] === undefined ? steps : installedSteps(problem, i, steps),
@@ -102,11 +104,19 @@ function isSaferThan(a: PushOrder, b: PushOrder): boolean {
 /**
  * What a session's charger holds until its new profile is accepted, from where that begins. The last
  * installed value holds until departure; of the time after it only what is given counts, as for
- * `changeOf`. Empty without an installed plan.
+ * `changeOf`. Without an installed plan what it allows anyone holds until departure.
  */
 function installedSteps(problem: Problem, i: number, emitted: readonly PowerStep[]): PowerStep[] {
   const { installed, departureMs } = problem.sessions[i];
-  if (installed === undefined || emitted.length === 0) return [];
+  if (emitted.length === 0) return [];
+  if (installed === undefined) {
+    const powerW = withoutPlanW(problem, i);
+    if (powerW === 0) return [];
+    return [
+      { atMs: emitted[0].atMs, powerW },
+      { atMs: departureMs, powerW: 0 },
+    ];
+  }
   const { powerW: series } = installed;
   const { stepPowerW, safeSteps } = limitScale(problem, i);
   const wholeW = (powerW: number) => {

@@ -832,6 +832,8 @@ test("the minimal request gets every default", () => {
     hasUnknownPhases: false,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ocpp,
   };
   const session = {
@@ -893,6 +895,7 @@ test("the minimal request gets every default", () => {
     changePricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
+    withFallbackProfiles: false,
     notices: [],
   });
 });
@@ -917,6 +920,8 @@ test("the full request is read field by field", () => {
     hasUnknownPhases: false,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     circuit: 2,
     supply: "AC",
     phases: [2, 3, 1],

@@ -130,6 +130,29 @@ const plan: SitePlan = {
     siteEnergyCost: 5.5,
   },
   notices: [{ code: "DEPARTURE_ASSUMED", field: "sessions[1].departure_time", message: "m" }],
+  fallbackProfiles: [
+    {
+      stationId: "CS2",
+      evseId: 0,
+      command: {
+        ocppVersion: "2.1",
+        action: "SetChargingProfile",
+        payloadJson: '{"evseId":0}',
+        pushWave: 1,
+        chargingProfile: {
+          id: 3,
+          stackLevel: 0,
+          chargingProfilePurpose: "ChargingStationMaxProfile",
+          chargingProfileKind: "Absolute",
+          transactionId: undefined,
+          startScheduleMs: START_MS,
+          chargingRateUnit: "W",
+          periods: [{ startPeriodS: 0, limit: 50_000, numberPhases: undefined }],
+        },
+      },
+      powerW: 50_000.00000001,
+    },
+  ],
   solve: {
     solver: "HIGHS",
     solveMs: 12.3456789,
@@ -155,6 +178,7 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
     startSchedule: new Date(START_MS),
     durationSeconds: undefined,
     minChargingRate: undefined,
+    pricesJson: "",
   };
   expect(response).toEqual({
     siteId: "depot",
@@ -273,6 +297,37 @@ test("everything of a plan is in the answer, enums by their numbers in the contr
       gap: 0.2,
       checks: 99,
     },
+    fallbackProfiles: [
+      {
+        stationId: "CS2",
+        evseId: 0,
+        command: {
+          ocppVersion: 3,
+          action: "SetChargingProfile",
+          payloadJson: '{"evseId":0}',
+          pushWave: 1,
+          chargingProfile: {
+            ...absent,
+            id: 3,
+            stackLevel: 0,
+            chargingProfilePurpose: 3,
+            chargingProfileKind: 1,
+            transactionId: "",
+            chargingSchedules: [
+              {
+                ...schedule,
+                id: 3,
+                chargingRateUnit: 2,
+                chargingSchedulePeriods: [
+                  { ...noExtras, startPeriodSeconds: 0, limit: 50_000, numberPhases: undefined },
+                ],
+              },
+            ],
+          },
+        },
+        powerW: 50_000,
+      },
+    ],
   });
 });
 

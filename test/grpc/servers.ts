@@ -72,6 +72,7 @@ export function idlePlan(problem: Problem): SitePlan {
       siteEnergyCost: 0,
     },
     notices,
+    fallbackProfiles: [],
     solve: {
       solver: "NONE",
       solveMs: 0,

@@ -41,6 +41,8 @@ export function evse(over: Partial<Evse> = {}, ocpp: Partial<Evse["ocpp"]> = {})
     uncontrolledPowerW: undefined,
     maxDischargePowerW: 0,
     maxPhaseSwitches: 0,
+    fallbackPowerW: 0,
+    isOffline: false,
     ...over,
     ocpp: {
       version: "2.0.1",
@@ -102,6 +104,7 @@ export function problem(over: Partial<Problem> & { slotMs?: number } = {}): Prob
     unmetPricePerKwh: undefined,
     solver: "AUTO",
     timeLimitMs: 10_000,
+    withFallbackProfiles: false,
     notices: [],
     ...rest,
     sessions,

@@ -131,7 +131,17 @@ export function randomRequest(seed: number): OptimizeRequest {
         chargingProfileId: random.int(0, 20),
       })),
   });
+  if (seed % 4 === 2) withLostConnections(request, randomOf(seed ^ 0x165667b1));
   return seed % 6 === 1 ? withEnergySystem(request, randomOf(seed ^ 0x27d4eb2f), at, hours) : request;
+}
+
+/** Puts default profiles in the chargers, takes some of them offline, and may ask for what to install. */
+function withLostConnections(request: OptimizeRequest, random: Random): void {
+  request.withFallbackProfiles = random.chance(0.7);
+  for (const evse of request.site?.evses ?? []) {
+    if (random.chance(0.5)) evse.fallbackPowerW = random.pick([0, 1380, 4140, random.real(0, 12_000)]);
+    evse.isOffline = random.chance(0.2);
+  }
 }
 
 /** The request with the sun, a battery, export, minimums and uncertain departures, some of each. */

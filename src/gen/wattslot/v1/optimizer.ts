@@ -304,6 +304,8 @@ export const ShortfallCause = {
   PROFILE_RESOLUTION: 7,
   /** CHARGE_CURVE - The battery takes less power as it fills, and the stay is too short for that. */
   CHARGE_CURVE: 8,
+  /** CHARGER_OFFLINE - The charger is offline: its installed plan holds, whatever the vehicle needs. */
+  CHARGER_OFFLINE: 9,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -319,6 +321,7 @@ export namespace ShortfallCause {
   export type OUT_OF_TIME = typeof ShortfallCause.OUT_OF_TIME;
   export type PROFILE_RESOLUTION = typeof ShortfallCause.PROFILE_RESOLUTION;
   export type CHARGE_CURVE = typeof ShortfallCause.CHARGE_CURVE;
+  export type CHARGER_OFFLINE = typeof ShortfallCause.CHARGER_OFFLINE;
   export type UNRECOGNIZED = typeof ShortfallCause.UNRECOGNIZED;
 }
 
@@ -386,8 +389,8 @@ export interface OptimizeRequest {
     | undefined;
   /**
    * What the chargers were last told, for stability and safe push order. At most one a session. A
-   * vehicle without one counts as drawing nothing until its first profile is accepted: start its
-   * transaction with that, or under a default profile of 0.
+   * vehicle without one counts as drawing Evse.fallback_power_w until its first profile is accepted: where
+   * that is not given, start its transaction with the profile, or under a default profile of 0.
    */
   installedPlans: InstalledPlan[];
   /** Time and solver. Default: see the fields. */
@@ -562,18 +565,23 @@ export interface Evse {
    */
   maxPhaseSwitches: number;
   /**
-   * What the charger allows a vehicle that no plan is known of: the limit of its installed
+   * What the charger allows a vehicle that no plan is known of, sum over the phases: the limit of its installed
    * TxDefaultProfile, such as OptimizeResponse.fallback_profiles has. A vehicle may come at any time, so
-   * this is reserved while no session of the request is there. Default 0; of a charger that is offline its
-   * highest power.
+   * this is reserved while none with a profile of its own is there: one that is here, or whose transaction
+   * is known. One that is expected counts with the higher of this and its plan. The reserve counts under
+   * every limit, on each phase on its own; it is no load that costs, or makes a peak. Not covered: a vehicle
+   * that leaves before its departure, and another that takes its place before a new plan is made.
+   * Default 0; of a charger that is offline its highest power.
    */
   fallbackPowerW?:
     | number
     | undefined;
   /**
    * Nothing can be sent to the charger. It counts as drawing what its installed plan allows, and at least
-   * fallback_power_w, and the others make room; its session keeps its installed plan, without a command, and
-   * a notice says so. Default: it is connected.
+   * fallback_power_w, at all times, and the others make room; its session keeps its installed plan, without a
+   * command, and a notice says so. Without an installed plan nothing is promised to it. What the installed plan
+   * allows costs and makes a peak, the rest does not. No effect beside uncontrolled_power_w. Default: it is
+   * connected.
    */
   isOffline: boolean;
 }
@@ -985,9 +993,24 @@ export interface OptimizeResponse {
     | SolveReport
     | undefined;
   /**
-   * Where asked for: what to install once, so that no limit is passed when the connection is lost. Each
-   * controllable EVSE has a TxDefaultProfile, and each station a maximum; all EVSEs together stay under every
-   * limit at its lowest, with the highest base load of the plan.
+   * Where asked for: what to install once, so that no limit is passed when the connection is lost: first a
+   * TxDefaultProfile for each EVSE that can be controlled, then a maximum for each of their stations.
+   *
+   * The TxDefaultProfiles are what keeps the site safe. All EVSEs at theirs stay together under every limit at its
+   * lowest, with the highest base load, uncontrolled chargers, chargers that are offline, and a battery that
+   * charges at its highest power: from the start of the plan on, as far as the request's series tell, and
+   * whichever of its phases each vehicle draws from. Shares are equal, but 0 or at least what a charger can
+   * give; where not all can have that, EVSEs with a vehicle there come first, then the order of the request.
+   * Vehicles with a higher minimum wait. An EVSE whose plan is itself a TxDefaultProfile has none, as the one
+   * would replace the other; a notice says so. Absolute, in force since the day before the plan, without
+   * an end: the same all day long, so that what is installed need not be written again.
+   *
+   * While a transaction has its TxProfile, that goes on, also without connection. So send power_w back as
+   * Evse.fallback_power_w: plans then leave room for whoever comes without one.
+   *
+   * A station's maximum is in force beside plans, too. It must not cut one, so it is the most that the station
+   * could ever draw by itself: the sum of its EVSEs, or what the limits above it are at their highest. It is a
+   * second bound against a wrong profile; many chargers don't support it, and nothing depends on it.
    */
   fallbackProfiles: FallbackProfile[];
 }
@@ -1205,7 +1228,10 @@ export interface SitePlan {
 export interface CircuitPlan {
   /** As in the request. */
   circuitId: string;
-  /** Vehicles, base load and what the battery charges on it and below, one value a slot. */
+  /**
+   * Vehicles, base load and what the battery charges on it and below, one value a slot. What is only reserved
+   * (Evse.fallback_power_w) is not in it.
+   */
   powerW: number[];
   /** The lowest of its limits as a power, one value a slot. Empty where the circuit has no limit. */
   limitW: number[];
