@@ -1,15 +1,14 @@
 import type { OptimizeResponse, PartialRequest } from "../src/index.ts";
 
-type Site = NonNullable<PartialRequest["site"]>;
-export type Evse = NonNullable<Site["evses"]>[number];
 export type Session = NonNullable<PartialRequest["sessions"]>[number];
+export type Command = NonNullable<OptimizeResponse["sessionPlans"][number]["command"]>;
 // biome-ignore lint/suspicious/noExplicitAny: held against the official schema of its version before it is read.
 export type Message = Record<string, any>;
 
 /** A vehicle at an EVSE. */
 export interface Charge {
   session: Session & { sessionId: string; stationId: string; evseId: number };
-  /** What the meter showed when the vehicle needed what the session says. */
+  /** What the meter showed when the vehicle needed what the session says; as long as it has not been read, undefined. */
   meterAtNeedWh: number | undefined;
   /** What the vehicle has taken of that by a time. */
   takenWh: number;
@@ -18,13 +17,13 @@ export interface Charge {
   told: Profile | undefined;
   /** One that was sent, and that the charger may or may not have. */
   maybe: Profile | undefined;
-  /** Left with what its charger has until something happens: that did not take a profile, or its session is none to plan. */
+  /** Its charger did not take a profile: it is left with what it has until something happens. */
   isLeft: boolean;
 }
 
 /** A profile, and the power that it allows from a slot boundary on, in slots. */
 export interface Profile {
-  command: NonNullable<OptimizeResponse["sessionPlans"][number]["command"]>;
+  command: Command;
   startMs: number;
   powerW: number[];
 }
@@ -78,9 +77,9 @@ export function readMeter(charge: Charge | undefined, meterValues: Message[] = [
     if (measurand !== REGISTER) continue;
     const scale = (unit ?? unitOfMeasure?.unit) === "kWh" ? 1000 : 1;
     const meterWh = Number(value) * scale * 10 ** (unitOfMeasure?.multiplier ?? 0);
-    charge.meterAtNeedWh ??= meterWh;
+    catchUp(charge, now);
+    charge.meterAtNeedWh ??= meterWh - charge.takenWh;
     charge.takenWh = meterWh - charge.meterAtNeedWh;
-    charge.takenByMs = Number(now);
   }
 }
 
@@ -95,19 +94,4 @@ export function installedW({ told, maybe }: Charge) {
     Math.max(...profiles.map((one) => one.powerW[(startMs - one.startMs) / SLOT_MS + n] ?? 0)),
   );
   return { startTime: new Date(startMs), stepSeconds: SLOT_MS / 1000, values };
-}
-
-/** A circuit that carries what a charger allows its vehicle, on the lines that it draws from. */
-export function asCircuit({ circuits = [], nominalVoltageV }: Site, evse: Evse, charge: Charge) {
-  const { circuitId = circuits.find(({ parentCircuitId = "" }) => parentCircuitId === "")?.circuitId ?? "" } =
-    evse;
-  const { phases: lines = [1, 2, 3] } = evse;
-  const drawn = lines.slice(0, charge.session.phases || lines.length);
-  const powerW = installedW(charge);
-  const values = powerW.values.map((w) => w / (nominalVoltageV || 230) / drawn.length);
-  return {
-    circuitId: `vehicle ${charge.session.sessionId}`,
-    parentCircuitId: circuitId,
-    baseLoadA: drawn.map((phase) => ({ phase, currentA: { ...powerW, values } })),
-  };
 }

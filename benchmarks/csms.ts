@@ -9,10 +9,9 @@ import {
   WattslotError,
 } from "../src/index.ts";
 import {
-  asCircuit,
   type Charge,
+  type Command,
   catchUp,
-  type Evse,
   hasProfile,
   installedW,
   type Message,
@@ -30,7 +29,8 @@ import { STRICT } from "./strict.ts";
  * 1.6, 2.0.1 and 2.1 with the stations and gRPC with the optimizer. What every CSMS has its own of is left out:
  * accounts, a database, TLS, reading what a station can from its configuration.
  *
- * Each EVSE is to hold a TxDefaultProfile of 0, so that a vehicle that has just come waits for its plan.
+ * A vehicle that has just come, or comes while there is no connection, has what its EVSE's TxDefaultProfile
+ * allows: 0 as chargers are to be delivered, or the fallback that is installed here.
  */
 
 export interface CsmsOptions {
@@ -39,12 +39,16 @@ export interface CsmsOptions {
   now: () => Date;
   /** What is known of a vehicle by its id token: its driver's word, or a guess. Without a need it waits for one. */
   stayOf: (idToken: string) => Session;
+  /** Lets chargers give vehicles something without a plan, and keeps room for it. Default: they wait at 0. */
+  hasFallbacks?: boolean;
   /** How long a charger may take to answer. Default 30 s. */
   answerTimeoutMs?: number;
   /** Longest time for a plan, in which vehicles wait. Default: the optimizer's. */
   timeLimitMs?: number;
   log?: (line: string) => void;
 }
+
+type FallbackProfile = OptimizeResponse["fallbackProfiles"][number];
 
 const PROTOCOLS: Partial<Record<OcppVersion, string>> = {
   [OcppVersion.OCPP_VERSION_1_6]: "ocpp1.6",
@@ -57,26 +61,35 @@ export type Csms = Awaited<ReturnType<typeof startCsms>>;
 /** Serves the site's stations on a free port of this machine. */
 export async function startCsms(options: CsmsOptions) {
   const { site, optimizer, now, stayOf, answerTimeoutMs = 30_000, timeLimitMs = 0, log = () => {} } = options;
-  const evses = new Map(site.evses?.map((evse) => [placeOf(evse), evse]));
+  const fallbackProfiles = options.hasFallbacks
+    ? (await optimizer.optimize({ site, startTime: now(), withFallbackProfiles: true })).fallbackProfiles
+    : [];
+  const evses = new Map(
+    site.evses?.map((evse) => {
+      const fallback = fallbackProfiles.find((one) => placeOf(one) === placeOf(evse));
+      return [
+        placeOf(evse),
+        { fallbackPowerW: 0, ...evse, ...(fallback && { fallbackPowerW: fallback.powerW }) },
+      ];
+    }),
+  );
   const stations = new Map<string, RPCClient>();
   const charges = new Map<string, Charge>();
   let lastTransactionId = 0;
 
-  const canTell = ({ session, isLeft }: Charge): boolean => stations.has(session.stationId) && !isLeft;
+  const canTell = ({ stationId = "", evseId = 0 }): boolean =>
+    stations.has(stationId) && charges.get(placeOf({ stationId, evseId }))?.isLeft !== true;
 
-  /** All that the optimizer has to know now. A vehicle whose charger can't be told anything is a load that is known. */
+  /** All that the optimizer has to know now. */
   function request(): PartialRequest {
     const startTime = now();
     const known = [...charges.values()].filter(({ session }) => session.need !== undefined);
-    const planned = known.filter(canTell);
-    const others = known.filter((charge) => !canTell(charge) && hasProfile(charge));
-    const loads = others.map((charge) => asCircuit(site, evses.get(placeOf(charge.session)) ?? {}, charge));
     return {
-      site: { ...site, circuits: [...(site.circuits ?? []), ...loads] },
+      site: { ...site, evses: [...evses.values()].map((evse) => ({ ...evse, isOffline: !canTell(evse) })) },
       startTime,
       options: { timeLimitMs },
-      sessions: planned.map((charge) => sessionAt(startTime, charge)),
-      installedPlans: planned.filter(hasProfile).map((charge) => ({
+      sessions: known.map((charge) => sessionAt(startTime, charge)),
+      installedPlans: known.filter(hasProfile).map((charge) => ({
         sessionId: charge.session.sessionId,
         powerW: installedW(charge),
         chargingProfileId: (charge.told ?? charge.maybe)?.command.chargingProfile?.id ?? 0,
@@ -102,8 +115,9 @@ export async function startCsms(options: CsmsOptions) {
   async function planUntilDone(): Promise<void> {
     while (isDue) {
       isDue = false;
+      await Promise.all(fallbackProfiles.map(install));
       // Room is kept for what a charger may have been told: telling it again is safe, and settles what it has.
-      const inDoubt = [...charges.values()].filter(canTell);
+      const inDoubt = [...charges.values()].filter(({ session }) => canTell(session));
       await Promise.all(inDoubt.map((charge) => charge.maybe && send(charge, charge.maybe)));
       const asked = request();
       try {
@@ -113,12 +127,13 @@ export async function startCsms(options: CsmsOptions) {
         if (!(await push(planned)) && !isClosed) isDue = true;
       } catch (error) {
         log(`no plan, the chargers go on with what they have: ${error}`);
-        // What one vehicle says of itself must not be in the way of the others.
+        // What one vehicle says of itself must not be in the way of the others: it counts as needing nothing.
         for (const { field } of WattslotError.from(error).violations) {
           const [, n] = /^sessions\[(\d+)\]/.exec(field) ?? [];
           const charge = charges.get(placeOf(asked.sessions?.[Number(n)] ?? {}));
-          if (charge === undefined) continue;
-          charge.isLeft = true;
+          if (charge === undefined || needsNothing(charge)) continue;
+          const { sessionId, stationId, evseId, transactionId = "" } = charge.session;
+          charge.session = { sessionId, stationId, evseId, transactionId, need: NOTHING };
           isDue = !isClosed;
         }
       }
@@ -141,32 +156,46 @@ export async function startCsms(options: CsmsOptions) {
     return true;
   }
 
-  /** Sends a profile to its charger. False where it has not taken it and the vehicle is still there. */
+  /** Sends a vehicle's profile. False where the charger has not taken it and the vehicle is still there. */
   async function send(charge: Charge, profile: Profile, byTime?: Date): Promise<boolean> {
-    const { stationId } = charge.session;
-    const station = stations.get(stationId);
-    const leftMs = byTime === undefined ? 0 : Number(byTime) - Number(now());
-    const callTimeoutMs = leftMs > 0 ? Math.min(leftMs, answerTimeoutMs) : answerTimeoutMs;
-    const { action, payloadJson } = profile.command;
     const { maybe } = charge;
     charge.maybe = profile;
-    try {
-      const answer = (await station?.call(action, JSON.parse(payloadJson), { callTimeoutMs })) as Message;
-      if (answer.status === "Accepted") {
-        catchUp(charge, now());
-        charge.told = profile;
-        charge.maybe = undefined;
-        return true;
-      }
-      charge.maybe = maybe;
-      log(`${stationId} refused: ${JSON.stringify(answer)}`);
-    } catch (error) {
-      // Whether it has the profile is not known. A charger that is silent is gone until it connects again.
-      if ((error as Error).message === "Call timeout") void station?.close({ force: true });
-      log(`${stationId} did not answer: ${error}`);
+    const leftMs = byTime === undefined ? 0 : Number(byTime) - Number(now());
+    const isTaken = await tell(charge.session.stationId, profile.command, leftMs);
+    if (isTaken) {
+      catchUp(charge, now());
+      charge.told = profile;
+      charge.maybe = undefined;
+      return true;
     }
+    if (isTaken === false) charge.maybe = maybe;
     charge.isLeft = true;
     return charges.get(placeOf(charge.session)) !== charge;
+  }
+
+  const isInstalled = new Set<FallbackProfile>();
+  /** Installs a fallback once; what plans keep free for it they do from the start. */
+  async function install(fallback: FallbackProfile): Promise<void> {
+    const { stationId, command } = fallback;
+    if (command === undefined || isInstalled.has(fallback) || !stations.has(stationId)) return;
+    if ((await tell(stationId, command)) !== undefined) isInstalled.add(fallback);
+  }
+
+  /** Whether a charger takes a profile; undefined where that is not known. */
+  async function tell(stationId: string, command: Command, leftMs = 0): Promise<boolean | undefined> {
+    const station = stations.get(stationId);
+    const callTimeoutMs = leftMs > 0 ? Math.min(leftMs, answerTimeoutMs) : answerTimeoutMs;
+    try {
+      const message = JSON.parse(command.payloadJson);
+      const answer = (await station?.call(command.action, message, { callTimeoutMs })) as Message;
+      if (answer.status !== "Accepted") log(`${stationId} refused: ${JSON.stringify(answer)}`);
+      return answer.status === "Accepted";
+    } catch (error) {
+      // A charger that is silent is gone until it connects again.
+      if ((error as Error).message === "Call timeout") void station?.close({ force: true });
+      log(`${stationId} did not answer: ${error}`);
+      return undefined;
+    }
   }
 
   function begin(stationId: string, evseId: number, transactionId: string, idToken: string): Charge {
@@ -239,7 +268,7 @@ export async function startCsms(options: CsmsOptions) {
       const charge = charges.get(placeOf({ stationId, evseId }));
       if (charge === undefined) return { status: "Processing" };
       catchUp(charge, now());
-      if (charge.meterAtNeedWh !== undefined) charge.meterAtNeedWh += charge.takenWh;
+      charge.meterAtNeedWh = undefined;
       charge.takenWh = 0;
       charge.session = { ...charge.session, ...toldBy(chargingNeeds) };
       changed();
@@ -285,6 +314,11 @@ export async function startCsms(options: CsmsOptions) {
   };
 }
 
-function placeOf({ stationId = "", evseId = 0 }: Evse | Session): string {
+function placeOf({ stationId = "", evseId = 0 }): string {
   return `${stationId}/${evseId}`;
+}
+
+const NOTHING = { $case: "energyWh", value: 0 } as const;
+function needsNothing({ session: { need } }: Charge): boolean {
+  return need?.$case === "energyWh" && need.value === 0;
 }

@@ -5,7 +5,7 @@ import type { Engine } from "../../src/engine.ts";
 import { PlanStatus } from "../../src/grpc/client.ts";
 import { until } from "../grpc/servers.ts";
 import { testEngine } from "../support/engine.ts";
-import { type Loop, type LoopStation, startLoop } from "../support/loop.ts";
+import { type Loop, type LoopOptions, type LoopStation, type Planned, startLoop } from "../support/loop.ts";
 import type { Told, Vehicle } from "../support/station.ts";
 
 let engine: Engine;
@@ -74,11 +74,20 @@ describe("a day at a site", () => {
     ["2.1", ["2.1"], 3],
     ["all versions", VERSIONS, 4],
     ["all versions, arriving otherwise", VERSIONS, 5],
-  ] as const)("of %s", async (_, versions, seed) => {
+    ["all versions, with fallbacks", VERSIONS, 5, true],
+  ] as const)("of %s", async (_, versions, seed, hasFallbacks: boolean = false) => {
     const stations = stationsOf(versions);
     const visits = visitsOf(stations, seed);
     const vehicles = visits.map(({ vehicle }) => vehicle);
-    const loop = await startLoop({ engine, startMs: START_MS, circuits, stations, prices, vehicles });
+    const loop = await startLoop({
+      engine,
+      startMs: START_MS,
+      circuits,
+      stations,
+      prices,
+      vehicles,
+      hasFallbacks,
+    });
     for (const station of loop.stations.values()) await station.connect(loop.csms.port);
     await loop.csms.settled();
 
@@ -112,7 +121,7 @@ describe("a day at a site", () => {
         run: async () => {
           loop.station(lost).drop();
           await until(() => !loop.station(lost).isConnected);
-          await until(() => !isPlanned(loop, lost));
+          await until(() => isOffline(loop.lastPlan(), lost));
         },
       },
       { atMs: minute(160), run: () => loop.station(lost).connect(loop.csms.port, false) },
@@ -134,27 +143,16 @@ describe("a day at a site", () => {
     expect(whileLost.told.size).toBe(1);
     expect(whileLost.excesses).toEqual([]);
     expect(whileLost.plansWithIt).toBe(0);
-    expect(isPlannedAt(loop, lost, minute(165))).toBe(true);
+    expect(isPlanned(loop.plans.find(({ atMs }) => atMs >= minute(165))!, lost)).toBe(true);
 
     // After a refusal the others are planned around what the refusing station has.
     const refusals = loop.station(refusing).told.filter(({ status }) => status === "Rejected");
     expect(refusals.length).toBeGreaterThan(0);
     for (const { answeredOrder = 0 } of refusals)
-      expect(hasSession(loop.plans.find(({ order }) => order > answeredOrder)!.request, refusing)).toBe(
-        false,
-      );
+      expect(isOffline(loop.plans.find(({ order }) => order > answeredOrder)!, refusing)).toBe(true);
     expect(loop.log.filter((line) => line.includes(`${refusing} refused`))).toHaveLength(refusals.length);
     expect(loop.log).toHaveLength(refusals.length);
 
-    console.log(
-      "waves",
-      wavesInOrder(loop),
-      "lost",
-      whileLost.seconds,
-      "plans",
-      loop.plans.length,
-      refusals.length,
-    );
     expect(wavesInOrder(loop)).toBeGreaterThan(0);
     for (const { response } of loop.plans)
       expect([PlanStatus.OPTIMAL, PlanStatus.FEASIBLE]).toContain(response.status);
@@ -176,15 +174,17 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
   });
   const a = vehicle("A", 30_000, 300);
   const b = vehicle("B", 21_600, 75);
+  const c = vehicle("C", 10_000, 300);
 
-  async function start(answerTimeoutMs?: number): Promise<Loop> {
+  async function start({ answerTimeoutMs, hasFallbacks = false }: Partial<LoopOptions> = {}): Promise<Loop> {
     const outlets = [{ evseId: 1, lines: [1, 2, 3], maxCurrentA: 32 }];
     const loop = await startLoop({
       engine,
       startMs: START_MS,
       circuits: [{ circuitId: "grid", maxCurrentA: 32 }],
       stations: ["A", "B"].map((stationId) => ({ stationId, version, circuitId: "grid", outlets })),
-      vehicles: [a, b, vehicle("nonsense", 5e9, 75)],
+      vehicles: [a, b, c, vehicle("nonsense", 5e9, 75)],
+      hasFallbacks,
       ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
     });
     for (const stationId of ["A", "B"]) await loop.station(stationId).connect(loop.csms.port);
@@ -192,12 +192,11 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     return loop;
   }
 
-  async function charging(answerTimeoutMs?: number): Promise<Loop> {
-    const loop = await start(answerTimeoutMs);
+  async function charging(options: Partial<LoopOptions> = {}): Promise<Loop> {
+    const loop = await start(options);
     await loop.station("A").plugIn(1, a);
     await loop.csms.settled();
     await loop.runTo(minute(15));
-    expect(currents(loop)).toEqual([32, 0]);
     return loop;
   }
 
@@ -256,7 +255,7 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     await until(() => stationA.heldCount === 1);
     const plansBefore = loop.plans.length;
     stationA.drop();
-    await until(() => loop.plans.length > plansBefore && !isPlanned(loop, "A"));
+    await until(() => loop.plans.length > plansBefore && isOffline(loop.lastPlan(), "A"));
     await loop.csms.settled();
     // A may go on with 32 A for all that is known, and B waits.
     loop.pass(60);
@@ -271,7 +270,7 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
   });
 
   test("A that never answers is gone until it connects again", async () => {
-    const loop = await charging(1000);
+    const loop = await charging({ answerTimeoutMs: 1000 });
     const [stationA, stationB] = [loop.station("A"), loop.station("B")];
     stationA.holding = { installs: false };
     await stationB.plugIn(1, b);
@@ -294,7 +293,7 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     await station.plugIn(1, a);
     await until(() => station.heldCount === 1);
     station.drop();
-    await until(() => !isPlanned(loop, "A"));
+    await until(() => isOffline(loop.lastPlan(), "A"));
     station.holding = undefined;
     await station.connect(loop.csms.port, false);
     await loop.csms.settled();
@@ -305,7 +304,7 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     const loop = await charging();
     const station = loop.station("A");
     station.drop();
-    await until(() => !isPlanned(loop, "A"));
+    await until(() => isOffline(loop.lastPlan(), "A"));
     station.forgetTxProfiles();
     expect(currents(loop)).toEqual([0, 0]);
     await station.connect(loop.csms.port);
@@ -326,12 +325,42 @@ describe.each(VERSIONS)("two vehicles that can't both charge, on %s", (version) 
     expect(loop.peaks).toEqual({ share: 1, excesses: [] });
   });
 
+  // Fallbacks of 16 A each, which are kept free for whoever may come.
+  test("whoever comes without a connection has the fallback, and others make room for it", async () => {
+    const loop = await charging({ hasFallbacks: true });
+    expect(currents(loop)).toEqual([16, 0]);
+    const station = loop.station("A");
+    station.drop();
+    await until(() => isOffline(loop.lastPlan(), "A"));
+    await loop.csms.settled();
+    await station.unplug(1);
+    const plansBefore = loop.plans.length;
+    await station.plugIn(1, c);
+    expect(currents(loop)).toEqual([16, 0]);
+    await loop.station("B").plugIn(1, b);
+    await loop.csms.settled();
+    expect(loop.plans.length).toBeGreaterThan(plansBefore);
+    expect(currents(loop)).toEqual([16, 16]);
+    loop.pass(600);
+    await station.connect(loop.csms.port, false);
+    await loop.csms.settled();
+    await loop.runTo(minute(75));
+    // 16 A for 10 minutes, then 32 A for 50, as C can wait: 1.84 + 18.4 kWh.
+    expect((await loop.station("B").unplug(1)).takenWh).toBeCloseTo(20_240, 0);
+    await loop.csms.settled();
+    await loop.runTo(minute(300));
+    // Meters show whole Wh.
+    expect((await station.unplug(1)).takenWh).toBeGreaterThan(10_000 - 5);
+    expect(loop.peaks).toEqual({ share: 1, excesses: [] });
+    expect(loop.log).toEqual([]);
+  });
+
   test("B, whose need makes no sense, is not in the way of A", async () => {
     const loop = await charging();
     await loop.station("B").plugIn(1, vehicle("nonsense", 5e9, 75));
     await loop.csms.settled();
     expect(loop.log.some((line) => line.includes("sessions[1].energy_wh"))).toBe(true);
-    expect(isPlanned(loop, "A")).toBe(true);
+    expect(isPlanned(loop.lastPlan(), "A")).toBe(true);
     expect(currents(loop)).toEqual([32, 0]);
     expect(await serveA(loop)).toBeCloseTo(30_000, 3);
   });
@@ -369,9 +398,7 @@ function watchLost(loop: Loop, stationId: string) {
     const limitA = told === undefined ? 0 : limitOf(told, loop.clock.nowMs);
     if (currentA > limitA) seen.excesses.push(`${new Date(loop.clock.nowMs).toISOString()} ${currentA} A`);
     // The plan that the loss led to is the first without it.
-    seen.plansWithIt += loop.plans
-      .slice(plansBefore)
-      .filter(({ request }) => hasSession(request, stationId)).length;
+    seen.plansWithIt += loop.plans.slice(plansBefore).filter((plan) => isPlanned(plan, stationId)).length;
     plansBefore = loop.plans.length;
   });
   return seen;
@@ -389,17 +416,14 @@ function limitOf({ profile }: Told, atMs: number): number {
   return schedule.chargingSchedulePeriod.findLast(({ startPeriod }) => startPeriod <= seconds)?.limit ?? 0;
 }
 
-function hasSession(request: Loop["plans"][number]["request"], stationId: string): boolean {
-  return request.sessions?.some((session) => session.stationId === stationId) ?? false;
+function isOffline({ request }: Planned, stationId: string): boolean {
+  return request.site?.evses?.some((evse) => evse.stationId === stationId && evse.isOffline) === true;
 }
 
-function isPlanned(loop: Loop, stationId: string): boolean {
-  return hasSession(loop.lastPlan().request, stationId);
-}
-
-function isPlannedAt(loop: Loop, stationId: string, atMs: number): boolean {
-  const plan = loop.plans.find((one) => one.atMs >= atMs);
-  return plan !== undefined && hasSession(plan.request, stationId);
+/** Whether a plan is free to change what a station does. */
+function isPlanned(plan: Planned, stationId: string): boolean {
+  const hasSession = plan.request.sessions?.some((session) => session.stationId === stationId);
+  return hasSession === true && !isOffline(plan, stationId);
 }
 
 /** Plans with commands in both waves, of which every one of the second came after all answers to the first. */

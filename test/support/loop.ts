@@ -50,6 +50,7 @@ export interface LoopOptions {
   /** Drivers' word on the vehicles that don't talk. */
   vehicles: readonly Vehicle[];
   answerTimeoutMs?: number;
+  hasFallbacks?: boolean;
 }
 
 /** A plan that went over the wire. */
@@ -100,7 +101,6 @@ export async function startLoop(options: LoopOptions) {
           circuitId,
           phases: lines as Phase[],
           maxCurrentA,
-          fallbackPowerW: 0,
           ocpp: { version: WIRE_VERSIONS[version] },
         })),
       ),
@@ -119,6 +119,7 @@ export async function startLoop(options: LoopOptions) {
     now: () => new Date(clock.nowMs),
     stayOf: (idToken) => stayOf(vehicles.find((vehicle) => vehicle.idToken === idToken)),
     log: (line) => log.push(`${new Date(clock.nowMs).toISOString()} ${line}`),
+    hasFallbacks: options.hasFallbacks === true,
     ...(options.answerTimeoutMs === undefined ? {} : { answerTimeoutMs: options.answerTimeoutMs }),
   });
   const stations = new Map(

@@ -54,6 +54,12 @@ interface Stay {
   seqNo: number;
 }
 
+/** What a meter showed when: reports may be late. */
+interface Mark {
+  atMs: number;
+  meterWh: number;
+}
+
 /** A SetChargingProfile request that came in, and the station's answer. */
 export interface Told {
   stationId: string;
@@ -170,11 +176,12 @@ export class Station {
     const transactionId =
       this.#options.version === "1.6" ? undefined : `${this.stationId}-${++this.#lastTransaction}`;
     const stay: Stay = { vehicle, transactionId, startMs, takenWh: 0, seqNo: 0 };
+    const mark = this.#mark(evseId);
     this.#stays.set(evseId, stay);
     await this.#report(async () => {
       await this.#reportStatus(evseId, "Occupied");
       await this.#authorize(vehicle);
-      await this.#start(evseId, stay);
+      await this.#start(evseId, stay, mark);
       if (vehicle.isTalking) await this.tellNeeds(evseId);
     });
   }
@@ -187,9 +194,9 @@ export class Station {
     this.#installed = this.#installed.filter(
       ({ profile, ...entry }) => entry.evseId !== evseId || profile.chargingProfilePurpose !== "TxProfile",
     );
-    const atMs = this.#options.clock.nowMs;
+    const mark = this.#mark(evseId);
     await this.#report(async () => {
-      await this.#stop(evseId, stay, atMs);
+      await this.#stop(evseId, stay, mark);
       await this.#reportStatus(evseId, "Available");
     });
     return stay;
@@ -219,10 +226,11 @@ export class Station {
     if (!this.isConnected) return;
     for (const [evseId, stay] of this.#stays) {
       if (stay.transactionId === undefined) continue;
-      if (this.#options.version !== "1.6") await this.#event(evseId, stay, "Updated", "MeterValuePeriodic");
+      if (this.#options.version !== "1.6")
+        await this.#event(evseId, stay, this.#mark(evseId), "Updated", "MeterValuePeriodic");
       else {
         const meterValue = [
-          { timestamp: this.#now, sampledValue: [{ value: `${this.#meter(evseId)}`, unit: "Wh" }] },
+          { timestamp: this.#now, sampledValue: [{ value: `${this.#mark(evseId).meterWh}`, unit: "Wh" }] },
         ];
         const transactionId = Number(stay.transactionId);
         await this.#call("MeterValues", { connectorId: evseId, transactionId, meterValue });
@@ -271,8 +279,8 @@ export class Station {
     return textOf(this.#options.clock.nowMs);
   }
 
-  #meter(evseId: number): number {
-    return Math.floor(this.#meterWh.get(evseId) ?? 0);
+  #mark(evseId: number): Mark {
+    return { atMs: this.#options.clock.nowMs, meterWh: Math.floor(this.#meterWh.get(evseId) ?? 0) };
   }
 
   #stayAt(evseId: number): Stay {
@@ -393,43 +401,48 @@ export class Station {
     return { idToken, type: "Central" };
   }
 
-  async #start(evseId: number, stay: Stay): Promise<void> {
+  async #start(evseId: number, stay: Stay, mark: Mark): Promise<void> {
     if (this.#options.version === "1.6") {
       const { transactionId } = await this.#call("StartTransaction", {
         connectorId: evseId,
         idTag: stay.vehicle.idToken,
-        meterStart: this.#meter(evseId),
-        timestamp: textOf(stay.startMs),
+        meterStart: mark.meterWh,
+        timestamp: textOf(mark.atMs),
       });
       stay.transactionId = `${transactionId}`;
       stay.allowed = undefined;
-    } else await this.#event(evseId, stay, "Started", "CablePluggedIn");
+    } else await this.#event(evseId, stay, mark, "Started", "CablePluggedIn");
   }
 
-  async #stop(evseId: number, stay: Stay, atMs: number): Promise<void> {
-    if (this.#options.version !== "1.6") await this.#event(evseId, stay, "Ended", "EVDeparted");
+  async #stop(evseId: number, stay: Stay, mark: Mark): Promise<void> {
+    if (this.#options.version !== "1.6") await this.#event(evseId, stay, mark, "Ended", "EVDeparted");
     else {
       const transactionId = Number(stay.transactionId);
-      const meterStop = this.#meter(evseId);
       await this.#call("StopTransaction", {
         transactionId,
-        timestamp: textOf(atMs),
-        meterStop,
+        timestamp: textOf(mark.atMs),
+        meterStop: mark.meterWh,
         reason: "EVDisconnected",
       });
     }
   }
 
-  async #event(evseId: number, stay: Stay, eventType: string, triggerReason: string): Promise<void> {
+  async #event(
+    evseId: number,
+    stay: Stay,
+    mark: Mark,
+    eventType: string,
+    triggerReason: string,
+  ): Promise<void> {
     await this.#call("TransactionEvent", {
       eventType,
-      timestamp: this.#now,
+      timestamp: textOf(mark.atMs),
       triggerReason,
       seqNo: stay.seqNo++,
       transactionInfo: { transactionId: stay.transactionId },
       ...(eventType === "Ended" ? {} : { evse: { id: evseId, connectorId: 1 } }),
       ...(eventType === "Started" ? { idToken: this.#token(stay.vehicle.idToken) } : {}),
-      meterValue: [{ timestamp: this.#now, sampledValue: [{ value: this.#meter(evseId) }] }],
+      meterValue: [{ timestamp: textOf(mark.atMs), sampledValue: [{ value: mark.meterWh }] }],
     });
   }
 }
