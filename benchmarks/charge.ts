@@ -31,29 +31,27 @@ export interface Profile {
 /** What InstalledPlan counts in: the optimizer's default. */
 export const SLOT_MS = 900_000;
 
-/** What ISO 15118 says of a vehicle, in the words of a session. */
-export function toldBy({ requestedEnergyTransfer, departureTime, ...needs }: Message): Session {
-  const { acChargingParameters: ac, dcChargingParameters: dc } = needs;
-  const phases = { AC_single_phase: 1, AC_two_phase: 2 }[requestedEnergyTransfer as string] ?? 3;
-  const energyWh = (ac ?? dc)?.energyAmount;
-  return {
-    ...(energyWh !== undefined && { need: { $case: "energyWh", value: energyWh } }),
-    ...(departureTime && { departureTime: new Date(departureTime) }),
-    ...(ac && { phases, minCurrentA: ac.evMinCurrent, maxCurrentA: ac.evMaxCurrent }),
-    ...(dc?.evMaxPower !== undefined && { maxPowerW: dc.evMaxPower }),
-  };
-}
-
 /** A session as it is now; one that outstays its departure counts as staying for the site's default stay. */
 export function sessionAt(startTime: Date, charge: Charge): Session {
   catchUp(charge, startTime);
   const { departureTime, need, ...rest } = charge.session;
-  const leftWh = need?.$case === "energyWh" ? Math.max(0, Number(need.value) - charge.takenWh) : 0;
   return {
     ...rest,
-    ...(need && { need: need.$case === "energyWh" ? { $case: "energyWh", value: leftWh } : need }),
+    ...(need && { need: needLeft(need, charge.takenWh) }),
     ...(Number(departureTime) > Number(startTime) && { departureTime }),
   };
+}
+
+/** The share of what a meter counts that reaches a battery: the optimizer's own default for DC. */
+const EFFICIENCY = 0.95;
+
+/** What is left of a need after a vehicle has taken so much. */
+function needLeft(need: NonNullable<Session["need"]>, takenWh: number): NonNullable<Session["need"]> {
+  if (need.$case === "energyWh")
+    return { $case: "energyWh", value: Math.max(0, Number(need.value) - takenWh) };
+  const { socPercent = 0, batteryCapacityWh = 1 } = need.value ?? {};
+  const gained = (100 * takenWh * EFFICIENCY) / batteryCapacityWh;
+  return { $case: "stateOfCharge", value: { ...need.value, socPercent: Math.min(100, socPercent + gained) } };
 }
 
 /** Since its meter was read a vehicle counts as drawing what its charger allows. */

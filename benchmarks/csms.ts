@@ -20,7 +20,6 @@ import {
   type Session,
   SLOT_MS,
   sessionAt,
-  toldBy,
 } from "./charge.ts";
 import { STRICT } from "./strict.ts";
 
@@ -35,7 +34,7 @@ import { STRICT } from "./strict.ts";
 
 export interface CsmsOptions {
   site: NonNullable<PartialRequest["site"]>;
-  optimizer: Pick<Optimizer, "optimize">;
+  optimizer: Pick<Optimizer, "optimize" | "notifyEvChargingNeeds">;
   now: () => Date;
   /** What is known of a vehicle by its id token: its driver's word, or a guess. Without a need it waits for one. */
   stayOf: (idToken: string) => Session;
@@ -100,8 +99,14 @@ export async function startCsms(options: CsmsOptions) {
   let running: Promise<void> | undefined;
   let isDue = false;
   let isClosed = false;
+  /** Times that something has happened. */
+  let events = 0;
+  /** A plan that is made already, of all that has happened. */
+  let ready: OptimizeResponse | undefined;
   /** Plans and tells the chargers. All that happens while that is going on leads to one more plan after it. */
-  function plan(): Promise<void> {
+  function plan(made?: OptimizeResponse): Promise<void> {
+    events++;
+    ready = made;
     for (const charge of charges.values()) charge.isLeft = false;
     isDue = !isClosed;
     running ??= planUntilDone().finally(() => {
@@ -121,7 +126,8 @@ export async function startCsms(options: CsmsOptions) {
       await Promise.all(inDoubt.map((charge) => charge.maybe && send(charge, charge.maybe)));
       const asked = request();
       try {
-        const planned = await optimizer.optimize(asked);
+        const planned = ready ?? (await optimizer.optimize(asked));
+        ready = undefined;
         // The answer to the message that led here goes first.
         await setImmediate();
         if (!(await push(planned)) && !isClosed) isDue = true;
@@ -227,7 +233,7 @@ export async function startCsms(options: CsmsOptions) {
 
   const accepted = { status: "Accepted" };
   /** What the stations say, by action, and what they are answered. */
-  const answers: Record<string, (stationId: string, message: Message) => Message> = {
+  const answers: Record<string, (stationId: string, message: Message) => Message | Promise<Message>> = {
     BootNotification: (stationId) => {
       // Not every charger keeps its profiles over a restart.
       for (const charge of charges.values())
@@ -264,15 +270,30 @@ export async function startCsms(options: CsmsOptions) {
       readMeter(charge, meterValue, now());
       return {};
     },
-    NotifyEVChargingNeeds: (stationId, { evseId, chargingNeeds }) => {
-      const charge = charges.get(placeOf({ stationId, evseId }));
+    NotifyEVChargingNeeds: async (stationId, message) => {
+      const charge = charges.get(placeOf({ stationId, evseId: message.evseId }));
       if (charge === undefined) return { status: "Processing" };
       catchUp(charge, now());
       charge.meterAtNeedWh = undefined;
       charge.takenWh = 0;
-      charge.session = { ...charge.session, ...toldBy(chargingNeeds) };
-      changed();
-      return accepted;
+      charge.session = { need: NOTHING, ...charge.session };
+      const [wasQuiet, eventsBefore] = [running === undefined, events];
+      try {
+        const told = await optimizer.notifyEvChargingNeeds({
+          optimizeRequest: request(),
+          stationId,
+          payloadJson: JSON.stringify(message),
+          receivedTime: now(),
+        });
+        if (told.session !== undefined) charge.session = { ...told.session };
+        // What happened in the meantime wants another plan.
+        void plan(wasQuiet && events === eventsBefore ? told.plan : undefined);
+        return JSON.parse(told.responseJson);
+      } catch (error) {
+        log(`${stationId}: what the vehicle says of its needs makes no sense: ${error}`);
+        changed();
+        return { status: "Rejected" };
+      }
     },
   };
 
@@ -301,7 +322,7 @@ export async function startCsms(options: CsmsOptions) {
   return {
     port: (listener.address() as AddressInfo).port,
     /** Plans anew with what the meters have shown since: to be called every quarter of an hour or so. */
-    plan,
+    plan: () => plan(),
     /** Resolves when there is nothing to plan and nothing to send. */
     async settled(): Promise<void> {
       while (running !== undefined) await running;
