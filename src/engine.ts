@@ -8,7 +8,7 @@ import { affordable, drawnOf, withDischarge, withSpare } from "./domain/discharg
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasOffline, withoutOffline } from "./domain/offline.ts";
-import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
+import type { PlanStatus, PowerPlan, SessionPlan, ShortfallCause, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
 import { type StayPart, withParts } from "./domain/stays.ts";
 import { fallbackProfiles } from "./fallback.ts";
@@ -42,6 +42,15 @@ const INTERIOR_COLUMNS = 50_000;
 const NO_CORNER_COLUMNS = 150_000;
 /** Energy by which one plan misses less than another for it to be the better one. */
 const NOTABLE_WH = 10;
+/** Causes of a shortfall that are there whatever the plan. */
+const CAUSES_OF_STAY: readonly ShortfallCause[] = [
+  "STAY_TOO_SHORT",
+  "VEHICLE_LIMIT",
+  "EVSE_LIMIT",
+  "CHARGE_CURVE",
+];
+// Share of the cost that other phases must be able to save for a plan of their own.
+const WORTH_OTHER_PHASES = 0.01;
 // Up to so many vehicle-slots one plan more takes little time.
 const SMALL_SITE_SLOTS = 2_000;
 // Vehicles that are tried on one phase alone.
@@ -119,10 +128,13 @@ function planPhases(
     const better = isBetter(other.plan, best.plan) ? { plan: other.plan, parts } : best;
     best = { ...better, excesses: [...best.excesses, ...other.excesses] };
   };
-  const isShort = onAll.plan.sessionPlans.map(isMissing);
+  const isShort = onAll.plan.sessionPlans.map(mayGetMore);
+  const mayBeCheaper = !(usesStorage(onAll.plan) && onAll.plan.solve.gap <= WORTH_OTHER_PHASES);
+  if (!mayBeCheaper && !isShort.includes(true) && !isHeldByCurrents(problem, onAll.plan)) return onAll;
   tryPhases(choosePhases(problem, chargingOf(problem), isShort, solvers.highs, leftMs));
   // The program that chooses knows no minimum: one phase all the time may give more, or cost less.
-  if (best.plan.sessionPlans.some(isMissing) || vehicleSlots(chargingOf(problem)) <= SMALL_SITE_SLOTS) {
+  const isSmall = vehicleSlots(chargingOf(problem)) <= SMALL_SITE_SLOTS;
+  if (best.plan.sessionPlans.some(mayGetMore) || (mayBeCheaper && isSmall)) {
     const everyone = isShort.map(() => true);
     tryPhases(onOnePhase(problem, everyone, best.parts));
   }
@@ -146,13 +158,31 @@ function vehicleSlots({ stays }: Charging): number {
 /** The few sessions that miss most of their need, in which to look for more. */
 function shortest({ sessionPlans }: SitePlan): number[] {
   return sessionPlans
-    .flatMap((session, i) => (isMissing(session) ? [i] : []))
+    .flatMap((session, i) => (mayGetMore(session) ? [i] : []))
     .sort((a, b) => sessionPlans[b].shortfallWh - sessionPlans[a].shortfallWh)
     .slice(0, SHORTEST);
 }
 
-function isMissing({ shortfallWh, minimumShortfallWh }: SessionPlan): boolean {
-  return Math.max(shortfallWh, minimumShortfallWh) > NOTABLE_WH;
+/** Whether a session misses something for another reason than its stay, which no number of phases makes longer. */
+function mayGetMore({ shortfallWh, minimumShortfallWh, shortfallCauses }: SessionPlan): boolean {
+  const isOfStay = shortfallCauses.every((cause) => CAUSES_OF_STAY.includes(cause));
+  return minimumShortfallWh > NOTABLE_WH || (shortfallWh > NOTABLE_WH && !isOfStay);
+}
+
+/** Whether a plan uses storage: its bound then is of the relaxed program, in which no phases have a minimum. */
+function usesStorage({ batteryPowerW, summary }: SitePlan): boolean {
+  return summary.dischargedEnergyWh > 0 || batteryPowerW?.some((w) => w !== 0) === true;
+}
+
+/**
+ * Whether a limit of the current binds somewhere. Where none does, what bounds the cost of a plan on three phases
+ * bounds it on one: there a vehicle draws no more, at the same prices.
+ */
+function isHeldByCurrents({ site }: Problem, { circuits }: SitePlan): boolean {
+  return site.circuits.some(
+    ({ maxCurrentA }, c) =>
+      maxCurrentA < Number.POSITIVE_INFINITY && circuits[c].shadowPricePerKwh.some((price) => price > 0),
+  );
 }
 
 /** Plans stays whose numbers of phases are settled. */

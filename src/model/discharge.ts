@@ -129,7 +129,7 @@ export function solveGiving(
   powers: Powers,
   loaded: LoadedProgram,
   relaxed: Solution,
-  leftMs: () => number,
+  solve: () => Solution,
 ): Solution | undefined {
   const { charging, given, offsets } = powers;
   let solution = relaxed;
@@ -149,9 +149,9 @@ export function solveGiving(
       const isOn = mayRise && kw >= minKw / 2;
       loaded.setBounds(column, isOn ? minKw : 0, isOn ? maxKw : 0);
     }
-    const next = loaded.solve({ timeLimitMs: leftMs() });
+    const next = solve();
     if (next.status === "infeasible") for (const { column } of between) loaded.setBounds(column, 0, 0);
-    solution = next.status === "infeasible" ? loaded.solve({ timeLimitMs: leftMs() }) : next;
+    solution = next.status === "infeasible" ? solve() : next;
   }
   return undefined;
 }

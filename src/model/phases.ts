@@ -74,7 +74,7 @@ export function choosePhases(
   addDemandCharge(powers, builder, surplus);
   if (problem.preference === "FLATTEST") addFlatness(powers, builder, surplus);
   const loaded = solver.load(builder.build());
-  const { status, primal } = loaded.solve({ timeLimitMs: leftMs() });
+  const { status, primal } = loaded.solve({ timeLimitMs: leftMs(), method: "SIMPLEX_UNPERTURBED" });
   loaded.dispose();
   if (status !== "optimal") return undefined;
   const parts = problem.sessions.map((_, i) => {

@@ -306,16 +306,17 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
   const { powers, energy, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
   const { battery, tariff } = problem.site;
+  const solve = () => loaded.solve({ timeLimitMs: leftMs(), method: "SIMPLEX_UNPERTURBED" });
   const isLow = problem.sessions.some(
     ({ battery: cell, discharge }) =>
       discharge !== undefined && (cell?.storedWh ?? 0) < discharge.minStoredWh,
   );
-  const without = battery !== undefined || isLow ? loaded.solve({ timeLimitMs: leftMs() }) : undefined;
+  const without = battery !== undefined || isLow ? solve() : undefined;
   if (without !== undefined && without.status !== "optimal") return undefined;
   openGiving(powers, loaded, stored, without, (k) => slots[k].importCost >= 0);
   // What vehicles give they charge again: the battery's peak is that with them alone.
   const gives = problem.sessions.some(({ discharge }) => discharge !== undefined);
-  const alone = battery !== undefined && gives ? loaded.solve({ timeLimitMs: leftMs() }) : without;
+  const alone = battery !== undefined && gives ? solve() : without;
   if (alone !== undefined && alone.status !== "optimal") return undefined;
   const importKw = slots.map(({ netW, hours }, k) =>
     charging.present[k].reduce((kw, i) => {
@@ -335,8 +336,8 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
       loaded.setBounds(columns.out + k, 0, mayDischarge ? battery.maxDischargePowerW / 1000 : 0);
     });
   }
-  const relaxed = loaded.solve({ timeLimitMs: leftMs() });
-  const solution = solveGiving(powers, loaded, relaxed, leftMs);
+  const relaxed = solve();
+  const solution = solveGiving(powers, loaded, relaxed, solve);
   if (solution === undefined) return undefined;
   const powersW = slots.map((_, k) =>
     battery === undefined ? 0 : 1000 * (solution.primal[columns.into + k] - solution.primal[columns.out + k]),

@@ -24,6 +24,10 @@ const integerTolerance = 1e-6;
 
 const unlimitedNodes = 2 ** 31 - 1;
 
+/** HiGHS' defaults, and neither. */
+const perturbed = { dual_simplex_cost_perturbation_multiplier: 1, simplex_scale_strategy: 2 } as const;
+const unperturbed = { dual_simplex_cost_perturbation_multiplier: 0, simplex_scale_strategy: 0 } as const;
+
 /**
  * HiGHS 1.15: dual simplex that goes on from the last basis, branch and cut. Values of integer
  * columns are whole to 1e-6. A linear program that runs out of time has no usable point as a
@@ -68,12 +72,14 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
   const solve = (timeLimitS: number, method: Method = "SIMPLEX"): Solution => {
     const degenerate = solveDegenerate(lp);
     if (degenerate !== undefined) return degenerate;
+    const isInterior = method === "INTERIOR" || method === "INTERIOR_TO_CORNER";
     return call(() => {
       // Without presolve: faster on site programs, and the basis is of the program itself.
       model.options.set({
-        solver: method === "SIMPLEX" ? "simplex" : "ipm",
+        solver: isInterior ? "ipm" : "simplex",
         run_crossover: method === "INTERIOR" ? "off" : "on",
         presolve: "off",
+        ...(method === "SIMPLEX_UNPERTURBED" ? unperturbed : perturbed),
         time_limit: timeLimitS,
       });
       return run(tolerance);
@@ -90,6 +96,7 @@ function load(instances: Instances<Highs>, source: Lp): LoadedProgram {
       model.options.set({
         solver: "choose", // simplex would leave out the integers
         presolve: "on",
+        ...perturbed,
         time_limit: toSeconds(options.timeLimitMs),
         mip_rel_gap: toObjectiveGap(options.relativeGap),
         mip_max_nodes: options.nodeLimit ?? unlimitedNodes,

@@ -33,10 +33,12 @@ export interface IntegerOptions {
 
 /**
  * - `SIMPLEX`: from corner to corner, from the last basis where there is one. The default.
+ * - `SIMPLEX_UNPERTURBED`: the same on the program as it is, neither perturbed nor scaled. Takes 0.4 to 0.8 of the
+ *   time on programs with storage or phases, but up to 8 times as long where many vehicles' long stays are alike.
  * - `INTERIOR`: from inside, and stays there: an optimum, but no corner, and no basis to go on from.
  * - `INTERIOR_TO_CORNER`: from inside to an optimal corner.
  */
-export type Method = "SIMPLEX" | "INTERIOR" | "INTERIOR_TO_CORNER";
+export type Method = "SIMPLEX" | "SIMPLEX_UNPERTURBED" | "INTERIOR" | "INTERIOR_TO_CORNER";
 
 export interface SolveOptions {
   timeLimitMs: number;
