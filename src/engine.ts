@@ -10,6 +10,7 @@ import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
 import type { Problem, SolverChoice } from "./domain/problem.ts";
 import { type StayPart, withParts } from "./domain/stays.ts";
+import { calm } from "./model/calm.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
 import { extract, makeUp } from "./model/extract.ts";
@@ -20,6 +21,7 @@ import { choosePhases, mayChoose, onOnePhase } from "./model/phases.ts";
 import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
+import { Standing } from "./model/standing.ts";
 import { steady } from "./model/steady.ts";
 import { type Storage, type StoragePlan, scheduleStorage, storageCost } from "./model/storage.ts";
 import { allowedPowers } from "./ocpp/profile.ts";
@@ -361,7 +363,7 @@ function findPlan(
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
   const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
-  const planned = isBest ? steady(program, extracted) : safe;
+  const planned = isBest ? calm(steady(new Standing(program, extracted))) : safe;
   const unmerged = keep(program, planned);
   // What keeping installed plans costs is part of what the proof leaves open.
   const lost = unmerged === planned ? 0 : evaluate(program, unmerged) - evaluate(program, planned);

@@ -127,6 +127,12 @@ export function worthOfEarly(
   return (k) => worth[k - first];
 }
 
+/** Times by which it matters how much a session has got. */
+export function checkpointTimes(powers: Powers, i: number): number[] {
+  if (!hasCheckpoints(powers, i)) return [];
+  return checkpointsOf(powers, i, Number.POSITIVE_INFINITY).map(({ atMs }) => atMs);
+}
+
 /** Whether it matters to a session when in its stay it gets its energy. */
 export function hasCheckpoints({ problem }: Powers, i: number): boolean {
   const { minimum, departureChances, discharge } = problem.sessions[i];
