@@ -8,7 +8,7 @@ import { addKeptEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 // A minimum weighs more than any requested energy that could take its room: a kWh on one phase may
 // stand against three of a vehicle on three, and fairness doubles a penalty.
-const MINIMUM_WEIGHT = 8;
+export const MINIMUM_WEIGHT = 8;
 
 // Less than this is nothing missing.
 const DUST_KWH = 1e-6;

@@ -1,0 +1,174 @@
+import { energyByWh, energyWh } from "../domain/delivery.ts";
+import { isCharging } from "../domain/greedy.ts";
+import type { PowerPlan } from "../domain/plan.ts";
+import { MINIMUM_WEIGHT } from "./checkpoints.ts";
+import { evaluate } from "./evaluate.ts";
+import { bestRun, makeUp, roundedDown } from "./extract.ts";
+import { isInstalled } from "./installed.ts";
+import type { Program } from "./program.ts";
+import { MIP_GAP } from "./refine.ts";
+import { grouped, type Segments, segmentsOf, tied } from "./segments.ts";
+import { Standing } from "./standing.ts";
+
+/**
+ * Numbers of periods that are planned for. A charger gets the best plan for any of these that it takes, so
+ * that taking more periods is never to its harm.
+ */
+const PERIODS = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024];
+// Rounds over the vehicles, and vehicles valued in them: bounds on work.
+const MAX_ROUNDS = 3;
+const MAX_VALUED = 20_000;
+// Columns above which powers are not solved for anew.
+const MAX_COLUMNS = 3000;
+// Missing energy by which one plan is worse than another whatever they cost.
+const NOTABLE_WH = 10;
+
+/** What planning for few periods needs of the stages around it. */
+export interface PeriodTools {
+  /** What profiles of so many periods at most, and no more than the charger takes, let each session draw, W. */
+  send: (plan: PowerPlan, maxPeriods: number) => PowerPlan;
+  /** The powers, W, of a good plan for a program; undefined where none was found. */
+  solve: (program: Program) => PowerPlan | undefined;
+  hasTime: () => boolean;
+}
+
+/** A plan with its value by the program and what it leaves missing, Wh, weighted by priority. */
+interface Valued {
+  plan: PowerPlan;
+  cost: number;
+  missingWh: number;
+}
+
+/**
+ * A plan in as many periods as the chargers take: merged with the least loss of energy, which is then made up for
+ * where there is room. Where that costs more than the proof of an optimum leaves open, other plans
+ * are looked for: single runs beside what the others have, vehicle by vehicle, and stretches whose powers are
+ * solved for anew, of all vehicles at once.
+ */
+export function withinPeriods(program: Program, plan: PowerPlan, tools: PeriodTools): PowerPlan {
+  const sent = tools.send(plan, Number.POSITIVE_INFINITY);
+  const isCut = sent.map((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
+  if (!isCut.includes(true)) return plan;
+  const merged = valued(program, makeUp(program, sent, Number.POSITIVE_INFINITY));
+  const ideal = valued(program, plan);
+  const isGood = ({ cost, missingWh }: Valued) =>
+    cost <= ideal.cost + MIP_GAP * Math.abs(ideal.cost) && missingWh <= ideal.missingWh + NOTABLE_WH;
+  if (isGood(merged) || !tools.hasTime()) return merged.plan;
+  const { sessions, site } = program.problem;
+  const segments = segmentsOf(program, plan);
+  const taken = sessions.map(({ evse }, i) =>
+    Math.min(site.evses[evse].ocpp.maxPeriods, new Set(segments[i]).size + 1),
+  );
+  const counts = PERIODS.filter((count) => count <= Math.max(...taken));
+  let best: Valued | undefined;
+  for (const count of counts.reverse()) {
+    const found = planFor(program, plan, tools, count);
+    if (best === undefined || isBetter(found, best)) best = found;
+    if (isGood(best) || !tools.hasTime()) break;
+  }
+  return (best ?? merged).plan;
+}
+
+/** A plan of so many periods at most. */
+function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPeriods: number): Valued {
+  const sent = tools.send(plan, maxPeriods);
+  const cut = sent.flatMap((powerW, i) => (powerW.some((w, k) => w < plan[i][k] - 1e-6) ? [i] : []));
+  let best = valued(program, makeUp(program, sent, maxPeriods));
+  const consider = (other: PowerPlan | undefined): boolean => {
+    if (other === undefined) return false;
+    const found = valued(program, makeUp(program, tools.send(other, maxPeriods), maxPeriods));
+    const isFound = isBetter(found, best);
+    if (isFound) best = found;
+    return isFound;
+  };
+  const solve = (segments: Segments): PowerPlan | undefined => {
+    const one = tied(program, segments, best.plan);
+    const powers = one.lp.columnCount > MAX_COLUMNS ? undefined : tools.solve(one);
+    return powers && roundedDown(program, powers);
+  };
+  const inRuns = cut.filter((i) => mayRunOnce(program, best.plan, i));
+  consider(singleRuns(program, best.plan, inRuns, maxPeriods));
+  consider(singleRuns(program, without(best.plan, inRuns), inRuns, maxPeriods));
+  consider(solve(segmentsOf(program, best.plan)));
+  const ofPlan = segmentsOf(program, plan);
+  for (const i of cut) ofPlan[i] = grouped(program, plan[i], i, maxPeriods - 1) ?? ofPlan[i];
+  consider(solve(ofPlan));
+  if (consider(singleRuns(program, best.plan, inRuns, maxPeriods)))
+    consider(solve(segmentsOf(program, best.plan)));
+  return best;
+}
+
+function valued(program: Program, plan: PowerPlan): Valued {
+  const { problem, charging, energy } = program;
+  const missingWh = problem.sessions.reduce((sumWh, session, i) => {
+    const needWh = Math.min(session.energyWh, 1000 * energy[i].energyKwh);
+    const shortWh = Math.max(0, needWh - energyWh(problem, charging, i, plan[i]));
+    const { minimum } = session;
+    const lateWh =
+      minimum === undefined
+        ? 0
+        : Math.max(0, minimum.energyWh - energyByWh(problem, charging, i, plan[i], minimum.byMs));
+    return sumWh + session.priority * (shortWh + MINIMUM_WEIGHT * lateWh);
+  }, 0);
+  return { plan, cost: evaluate(program, plan), missingWh };
+}
+
+/** Whether a plan leaves notably less missing than another, or as much and is cheaper. */
+function isBetter(a: Valued, b: Valued): boolean {
+  const lessWh = b.missingWh - a.missingWh;
+  return Math.abs(lessWh) > NOTABLE_WH ? lessWh > 0 : a.cost < b.cost;
+}
+
+/** Whether a vehicle may get another run than it has: not where it must go on, never stops, or keeps what is installed. */
+function mayRunOnce(program: Program, plan: PowerPlan, i: number): boolean {
+  const { uninterruptible, discharge } = program.problem.sessions[i];
+  if (program.charging.ranges[i].floorPowerW > 0 || discharge?.plannedW !== undefined) return false;
+  return !(uninterruptible && isCharging(program.problem, i)) && !isInstalled(program, plan, i);
+}
+
+/** The plan in which some sessions have nothing. */
+function without(plan: PowerPlan, sessions: readonly number[]): PowerPlan {
+  return plan.map((powerW, i) => (sessions.includes(i) ? new Float64Array(powerW.length) : powerW));
+}
+
+/**
+ * One run of equal power instead of what a session has, where that is better beside the others; the first in
+ * order of priority and need, again and again.
+ */
+function singleRuns(
+  program: Program,
+  start: PowerPlan,
+  among: readonly number[],
+  maxPeriods: number,
+): PowerPlan {
+  const { sessions, site } = program.problem;
+  const standing = new Standing(program, start);
+  const { plan, room } = standing;
+  const order = among.toSorted(
+    (a, b) => sessions[b].priority - sessions[a].priority || sessions[b].energyWh - sessions[a].energyWh,
+  );
+  let valuedLeft = MAX_VALUED;
+  let cost = evaluate(program, plan);
+  for (let round = 0, isChanged = true; round < MAX_ROUNDS && isChanged; round++) {
+    isChanged = false;
+    for (const i of order) {
+      valuedLeft -= plan.length;
+      if (valuedLeft < 0) return plan;
+      const former = plan[i].slice();
+      const set = (powerW: Float64Array) => {
+        for (let k = 0; k < powerW.length; k++) if (plan[i][k] > 0) standing.give(i, k, -plan[i][k]);
+        for (let k = 0; k < powerW.length; k++) if (powerW[k] > 0) standing.give(i, k, powerW[k]);
+      };
+      set(new Float64Array(former.length));
+      const periods = Math.min(maxPeriods, site.evses[sessions[i].evse].ocpp.maxPeriods);
+      const { run, powerW } = bestRun(program, room, i, periods);
+      set(new Float64Array(former.length).fill(powerW, run.from, run.to));
+      const itsCost = evaluate(program, plan);
+      if (itsCost < cost) {
+        cost = itsCost;
+        isChanged = true;
+      } else set(former);
+    }
+  }
+  return plan;
+}
