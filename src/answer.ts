@@ -452,10 +452,12 @@ function periodNotices(
     const { evse, sessionId } = sessions[stay[0]];
     const lostWh = sum(stay.map((i) => missingWh(drawn, i) - missingWh(unmerged, i)));
     const costs: string[] = [];
-    if (lostWh > SHORTFALL_DUST_WH) costs.push(`session ${sessionId} ${(lostWh / 1000).toFixed(3)} kWh`);
+    if (lostWh > SHORTFALL_DUST_WH)
+      costs.push(`for that session ${sessionId} misses ${(lostWh / 1000).toFixed(3)} kWh`);
     if (lost > NOTABLE_COST * Math.abs(ideal)) {
       const share = ideal > 0 ? ` (${((100 * lost) / ideal).toFixed(1)} %)` : "";
-      costs.push(`the site ${lost.toFixed(2)} ${site.tariff?.currency ?? ""}${share}`);
+      const money = `${lost.toFixed(2)} ${site.tariff?.currency ?? ""}`.trimEnd();
+      costs.push(`few periods cost the site ${money}${share} in all`);
     }
     if (costs.length === 0) return [];
     const { stationId, ocpp } = site.evses[evse];
@@ -463,9 +465,7 @@ function periodNotices(
       {
         code: "PROFILE_PERIODS",
         field: `site.evses[${evse}].ocpp.max_periods`,
-        message:
-          `station ${stationId} takes ${ocpp.maxPeriods} periods and the best plan has more: that ` +
-          `costs ${costs.join(" and ")}`,
+        message: `station ${stationId} takes ${ocpp.maxPeriods} periods and the best plan has more: ${costs.join("; ")}`,
       },
     ];
   });

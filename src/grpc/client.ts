@@ -26,6 +26,7 @@ export {
   Preference,
   type SessionPlan,
   ShortfallCause,
+  type SolveReport,
   SolverKind,
   Supply,
   Winding,

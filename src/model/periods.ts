@@ -1,6 +1,7 @@
 import { energyByWh, energyWh } from "../domain/delivery.ts";
 import { isCharging } from "../domain/greedy.ts";
 import type { PowerPlan } from "../domain/plan.ts";
+import { staysOf } from "../domain/stays.ts";
 import { MINIMUM_WEIGHT } from "./checkpoints.ts";
 import { evaluate } from "./evaluate.ts";
 import { bestRun, makeUp, roundedDown } from "./extract.ts";
@@ -59,7 +60,10 @@ export function withinPeriods(program: Program, plan: PowerPlan, tools: PeriodTo
   const taken = sessions.map(({ evse }, i) =>
     Math.min(site.evses[evse].ocpp.maxPeriods, new Set(segments[i]).size + 1),
   );
-  const counts = PERIODS.filter((count) => count <= Math.max(...taken));
+  // Each session of a stay has at least one.
+  const least = Math.max(...staysOf(program.problem).map((stay) => stay.length));
+  const most = Math.max(...taken);
+  const counts = PERIODS.filter((count) => count >= least && count <= most);
   let best: Valued | undefined;
   for (const count of counts.reverse()) {
     const found = planFor(program, plan, tools, count);
@@ -113,10 +117,10 @@ function valued(program: Program, plan: PowerPlan): Valued {
   return { plan, cost: evaluate(program, plan), missingWh };
 }
 
-/** Whether a plan leaves notably less missing than another, or as much and is cheaper. */
+/** Whether a plan leaves notably less missing than another, or as much and is cheaper. In whole portions, so that it is an order. */
 function isBetter(a: Valued, b: Valued): boolean {
-  const lessWh = b.missingWh - a.missingWh;
-  return Math.abs(lessWh) > NOTABLE_WH ? lessWh > 0 : a.cost < b.cost;
+  const [missing, otherMissing] = [a, b].map(({ missingWh }) => Math.floor(missingWh / NOTABLE_WH));
+  return missing === otherMissing ? a.cost < b.cost : missing < otherMissing;
 }
 
 /** Whether a vehicle may get another run than it has: not where it must go on, never stops, or keeps what is installed. */
