@@ -20,7 +20,10 @@ const plan = planner();
 
 /** Dear for 4 hours, middling for 2, cheap for 6: an evening and a night. */
 function night(over: Partial<Tariff> = {}): Tariff {
-  return tariff({ prices: [0.42, 0.42, 0.42, 0.42, 0.28, 0.28, 0.18, 0.18, 0.18, 0.18, 0.18, 0.18], ...over });
+  return tariff({
+    prices: [0.42, 0.42, 0.42, 0.42, 0.28, 0.28, 0.18, 0.18, 0.18, 0.18, 0.18, 0.18],
+    ...over,
+  });
 }
 
 /** Vans over night at chargers of 32 A that take so many periods, below a grid connection of so much. */
@@ -64,7 +67,8 @@ function missingWh({ sessions }: Problem, { sessionPlans }: SitePlan): number {
   );
 }
 
-// Merging is good enough within 0.1 % of the best plan's cost, and what is found beyond can be as much below it.
+// Merging is good enough within 0.1 % of the plan for any number of periods; what is looked for beyond can come out
+// as much below that.
 const SAME = 1.002;
 const SAME_WH = 50;
 const NEEDS = [40_000, 35_000, 60_000, 22_000, 50_000, 45_000, 30_000, 25_000];
@@ -150,17 +154,23 @@ describe("a charger that takes few periods", () => {
     for (let seed = 0; seed < 30; seed++) {
       const make = seed % 2 === 0 ? randomProblem : hardProblem;
       const one = make(seed, { vehicles: [1, 7], hours: 10, slotMs: 1_800_000 });
+      const ideal = plan(taking(one, 1024));
+      const idealWh = missingWh(one, ideal);
+      // What few periods cost of energy comes first; who ends short is then a matter of fairness.
+      const lostWh = (now: SitePlan) => Math.max(0, missingWh(one, now) - idealWh);
       let last: SitePlan | undefined;
       for (const maxPeriods of [2, 3, 4, 5, 6, 8, 12, 24]) {
         const now = plan(taking(one, maxPeriods));
         if (last !== undefined) {
-          const lessWh = missingWh(one, last) - missingWh(one, now);
           const where = `seed ${seed}, ${maxPeriods} periods`;
+          const lessWh = lostWh(last) - lostWh(now);
           expect(lessWh, where).toBeGreaterThan(-SAME_WH);
-          if (lessWh < SAME_WH) {
-            const most = last.solve.objective + (SAME - 1) * Math.abs(last.solve.objective) + 1e-3;
-            expect(now.solve.objective, where).toBeLessThanOrEqual(most);
-          }
+          // Where whole steps cost much, a plan for few periods can be luckier in them than the one for any number.
+          const objective = Math.max(last.solve.objective, ideal.solve.objective);
+          if (lessWh < 1)
+            expect(now.solve.objective, where).toBeLessThan(
+              objective + (SAME - 1) * Math.abs(objective) + 1e-3,
+            );
         }
         last = now;
       }

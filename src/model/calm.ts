@@ -156,9 +156,9 @@ class Work {
     return present[k].every((i, n) => {
       const { first, hours } = stays[i];
       if (present[next][n] !== i || hours[k - first] !== hours[next - first]) return false;
-      const zone = this.#zoneAt[i][k];
       const [powerW, nextW] = [this.#plan[i][k], this.#plan[i][next]];
-      return zone < 0 || zone !== this.#zoneAt[i][next] ? powerW === nextW : powerW > 0 === nextW > 0;
+      if (this.#zoneAt[i][k] !== this.#zoneAt[i][next]) return false;
+      return this.#zoneAt[i][k] < 0 ? powerW === nextW : powerW > 0 === nextW > 0;
     });
   }
 
@@ -271,7 +271,8 @@ class Work {
     const { charging, flat, surplus } = this.#program;
     const { room } = this.#standing;
     let leftW = wantedW;
-    if (flat === undefined && surplus === undefined) {
+    const isOwn = (k: number) => surplus !== undefined && surplus.surplusW[k] > 0;
+    if (flat === undefined && !isOwn(a) && !isOwn(b)) {
       const freeW = this.#inSteps(i, i, Math.min(leftW, this.#standing.spareW(i, b)));
       if (freeW > 0) {
         give(i, a, -freeW);

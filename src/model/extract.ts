@@ -1,4 +1,5 @@
 import { energyWh as drawnEnergyWh, energyByWh, taperOf } from "../domain/delivery.ts";
+import { isCharging } from "../domain/greedy.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { hasCheckpoints, worthOfEarly } from "./checkpoints.ts";
@@ -99,8 +100,7 @@ function takeOneRun(
   maxPeriods: number,
 ): void {
   const { first, end } = program.charging.stays[i];
-  // A charger that rejects 0 is on throughout: there is no run to choose.
-  if (program.charging.ranges[i].floorPowerW > 0) return;
+  if (!mayRunOnce(program, i)) return;
   const formerW = plan[i].slice();
   const formerMissingWh = missing(program, plan, i);
   const giveBack = (sign: number) => {
@@ -113,6 +113,12 @@ function takeOneRun(
   if (gainWh > SHORTFALL_DUST_WH && peak.isWorth(i, run, powerW, gainWh)) {
     give(plan, room, peak, i, run, powerW);
   } else giveBack(1);
+}
+
+/** Whether there is a run to choose: a charger that rejects 0 is on throughout, and what is under way must go on. */
+export function mayRunOnce({ problem, charging }: Program, i: number): boolean {
+  const mustGoOn = problem.sessions[i].uninterruptible && isCharging(problem, i);
+  return charging.ranges[i].floorPowerW === 0 && !mustGoOn;
 }
 
 /** The run of equal power that has room and leaves least missing, in so many periods; of equals the cheapest. */

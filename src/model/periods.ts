@@ -1,10 +1,9 @@
 import { energyByWh, energyWh } from "../domain/delivery.ts";
-import { isCharging } from "../domain/greedy.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { staysOf } from "../domain/stays.ts";
 import { MINIMUM_WEIGHT } from "./checkpoints.ts";
 import { evaluate } from "./evaluate.ts";
-import { bestRun, makeUp, roundedDown } from "./extract.ts";
+import { bestRun, makeUp, mayRunOnce, roundedDown } from "./extract.ts";
 import { isInstalled } from "./installed.ts";
 import type { Program } from "./program.ts";
 import { MIP_GAP } from "./refine.ts";
@@ -33,11 +32,11 @@ export interface PeriodTools {
   hasTime: () => boolean;
 }
 
-/** A plan with its value by the program and what it leaves missing, Wh, weighted by priority. */
+/** A plan with its value by the program and what few periods leave missing, Wh, weighted by priority. */
 interface Valued {
   plan: PowerPlan;
   cost: number;
-  missingWh: number;
+  lostWh: number;
 }
 
 /**
@@ -50,10 +49,10 @@ export function withinPeriods(program: Program, plan: PowerPlan, tools: PeriodTo
   const sent = tools.send(plan, Number.POSITIVE_INFINITY);
   const isCut = sent.map((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
   if (!isCut.includes(true)) return plan;
-  const merged = valued(program, makeUp(program, sent, Number.POSITIVE_INFINITY));
-  const ideal = valued(program, plan);
-  const isGood = ({ cost, missingWh }: Valued) =>
-    cost <= ideal.cost + MIP_GAP * Math.abs(ideal.cost) && missingWh <= ideal.missingWh + NOTABLE_WH;
+  const merged = valued(program, plan, makeUp(program, sent, Number.POSITIVE_INFINITY));
+  const idealCost = evaluate(program, plan);
+  const isGood = ({ cost, lostWh }: Valued) =>
+    cost <= idealCost + MIP_GAP * Math.abs(idealCost) && lostWh <= NOTABLE_WH;
   if (isGood(merged) || !tools.hasTime()) return merged.plan;
   const { sessions, site } = program.problem;
   const segments = segmentsOf(program, plan);
@@ -77,10 +76,10 @@ export function withinPeriods(program: Program, plan: PowerPlan, tools: PeriodTo
 function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPeriods: number): Valued {
   const sent = tools.send(plan, maxPeriods);
   const cut = sent.flatMap((powerW, i) => (powerW.some((w, k) => w < plan[i][k] - 1e-6) ? [i] : []));
-  let best = valued(program, makeUp(program, sent, maxPeriods));
+  let best = valued(program, plan, makeUp(program, sent, maxPeriods));
   const consider = (other: PowerPlan | undefined): boolean => {
     if (other === undefined) return false;
-    const found = valued(program, makeUp(program, tools.send(other, maxPeriods), maxPeriods));
+    const found = valued(program, plan, makeUp(program, tools.send(other, maxPeriods), maxPeriods));
     const isFound = isBetter(found, best);
     if (isFound) best = found;
     return isFound;
@@ -90,7 +89,7 @@ function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPerio
     const powers = one.lp.columnCount > MAX_COLUMNS ? undefined : tools.solve(one);
     return powers && roundedDown(program, powers);
   };
-  const inRuns = cut.filter((i) => mayRunOnce(program, best.plan, i));
+  const inRuns = cut.filter((i) => mayChange(program, best.plan, i));
   consider(singleRuns(program, best.plan, inRuns, maxPeriods));
   consider(singleRuns(program, without(best.plan, inRuns), inRuns, maxPeriods));
   consider(solve(segmentsOf(program, best.plan)));
@@ -102,32 +101,33 @@ function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPerio
   return best;
 }
 
-function valued(program: Program, plan: PowerPlan): Valued {
-  const { problem, charging, energy } = program;
-  const missingWh = problem.sessions.reduce((sumWh, session, i) => {
-    const needWh = Math.min(session.energyWh, 1000 * energy[i].energyKwh);
+/** What a plan is worth beside the one of any number of periods. */
+function valued(program: Program, ideal: PowerPlan, plan: PowerPlan): Valued {
+  const lostWh = Math.max(0, missingWh(program, plan) - missingWh(program, ideal));
+  return { plan, cost: evaluate(program, plan), lostWh };
+}
+
+/** What all sessions miss of their needs and minimums, Wh, weighted as in the program. */
+function missingWh({ problem, charging, energy }: Program, plan: PowerPlan): number {
+  return problem.sessions.reduce((sumWh, { energyWh: wantedWh, priority, minimum }, i) => {
+    const needWh = Math.min(wantedWh, 1000 * energy[i].energyKwh);
     const shortWh = Math.max(0, needWh - energyWh(problem, charging, i, plan[i]));
-    const { minimum } = session;
-    const lateWh =
-      minimum === undefined
-        ? 0
-        : Math.max(0, minimum.energyWh - energyByWh(problem, charging, i, plan[i], minimum.byMs));
-    return sumWh + session.priority * (shortWh + MINIMUM_WEIGHT * lateWh);
+    if (minimum === undefined) return sumWh + priority * shortWh;
+    const byThenWh = energyByWh(problem, charging, i, plan[i], minimum.byMs);
+    return sumWh + priority * (shortWh + MINIMUM_WEIGHT * Math.max(0, minimum.energyWh - byThenWh));
   }, 0);
-  return { plan, cost: evaluate(program, plan), missingWh };
 }
 
-/** Whether a plan leaves notably less missing than another, or as much and is cheaper. In whole portions, so that it is an order. */
+/** Whether a plan loses notably less energy than another, or as much and is better. In whole portions, so that it is an order. */
 function isBetter(a: Valued, b: Valued): boolean {
-  const [missing, otherMissing] = [a, b].map(({ missingWh }) => Math.floor(missingWh / NOTABLE_WH));
-  return missing === otherMissing ? a.cost < b.cost : missing < otherMissing;
+  const [lost, otherLost] = [a, b].map(({ lostWh }) => Math.floor(lostWh / NOTABLE_WH));
+  return lost === otherLost ? a.cost < b.cost : lost < otherLost;
 }
 
-/** Whether a vehicle may get another run than it has: not where it must go on, never stops, or keeps what is installed. */
-function mayRunOnce(program: Program, plan: PowerPlan, i: number): boolean {
-  const { uninterruptible, discharge } = program.problem.sessions[i];
-  if (program.charging.ranges[i].floorPowerW > 0 || discharge?.plannedW !== undefined) return false;
-  return !(uninterruptible && isCharging(program.problem, i)) && !isInstalled(program, plan, i);
+/** Whether a vehicle may get another run than it has: not where it keeps what is installed, or gives. */
+function mayChange(program: Program, plan: PowerPlan, i: number): boolean {
+  if (program.problem.sessions[i].discharge?.plannedW !== undefined) return false;
+  return mayRunOnce(program, i) && !isInstalled(program, plan, i);
 }
 
 /** The plan in which some sessions have nothing. */
