@@ -108,7 +108,9 @@ function takeOneRun(
   };
   giveBack(-1);
   const { ocpp } = program.problem.site.evses[program.problem.sessions[i].evse];
-  const { run, powerW, missingWh } = bestRun(program, room, i, Math.min(maxPeriods, ocpp.maxPeriods));
+  const { run, powerW, missingWh } = bestRun(program, i, Math.min(maxPeriods, ocpp.maxPeriods), (k) =>
+    room.fits(i, k),
+  );
   const gainWh = formerMissingWh - missingWh;
   if (gainWh > SHORTFALL_DUST_WH && peak.isWorth(i, run, powerW, gainWh)) {
     give(plan, room, peak, i, run, powerW);
@@ -121,12 +123,12 @@ export function mayRunOnce({ problem, charging }: Program, i: number): boolean {
   return charging.ranges[i].floorPowerW === 0 && !mustGoOn;
 }
 
-/** The run of equal power that has room and leaves least missing, in so many periods; of equals the cheapest. */
+/** The run of equal power, at most what fits in each slot, that leaves least missing, in so many periods; of equals the cheapest. */
 export function bestRun(
   program: Program,
-  room: Room,
   i: number,
   maxPeriods: number,
+  fits: (k: number) => number,
 ): { run: Run; powerW: number; missingWh: number } {
   const { first, end, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
@@ -134,7 +136,7 @@ export function bestRun(
   let best = { run: { from: first, to: first }, powerW: 0, missingWh: needWh, cost: 0 };
   // A run that does not begin at once takes a period before it, beside its own and the end.
   const lastStart = maxPeriods > 2 ? end - 1 : first;
-  const fitsW = hours.map((_, n) => Math.floor(room.fits(i, first + n) / stepPowerW + 1e-9) * stepPowerW);
+  const fitsW = hours.map((_, n) => Math.floor(fits(first + n) / stepPowerW + 1e-9) * stepPowerW);
   const stride = Math.ceil(hours.length / MAX_STARTS);
   for (let from = first; from <= lastStart; from += stride) {
     let spareW = maxPowerW;

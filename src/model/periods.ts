@@ -17,7 +17,7 @@ import { Standing } from "./standing.ts";
 const PERIODS = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024];
 // Rounds over the vehicles, and vehicles valued in them: bounds on work.
 const MAX_ROUNDS = 3;
-const MAX_VALUED = 20_000;
+const MAX_VALUED = 10_000;
 // Columns above which powers are not solved for anew.
 const MAX_COLUMNS = 3000;
 // Missing energy by which one plan is worse than another whatever they cost.
@@ -77,7 +77,8 @@ function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPerio
   const sent = tools.send(plan, maxPeriods);
   const cut = sent.flatMap((powerW, i) => (powerW.some((w, k) => w < plan[i][k] - 1e-6) ? [i] : []));
   let best = valued(program, plan, makeUp(program, sent, maxPeriods));
-  const consider = (other: PowerPlan | undefined): boolean => {
+  const consider = (make: () => PowerPlan | undefined): boolean => {
+    const other = tools.hasTime() ? make() : undefined;
     if (other === undefined) return false;
     const found = valued(program, plan, makeUp(program, tools.send(other, maxPeriods), maxPeriods));
     const isFound = isBetter(found, best);
@@ -89,15 +90,15 @@ function planFor(program: Program, plan: PowerPlan, tools: PeriodTools, maxPerio
     const powers = one.lp.columnCount > MAX_COLUMNS ? undefined : tools.solve(one);
     return powers && roundedDown(program, powers);
   };
-  const inRuns = cut.filter((i) => mayChange(program, best.plan, i));
-  consider(singleRuns(program, best.plan, inRuns, maxPeriods));
-  consider(singleRuns(program, without(best.plan, inRuns), inRuns, maxPeriods));
-  consider(solve(segmentsOf(program, best.plan)));
+  const movable = cut.filter((i) => mayChange(program, best.plan, i));
+  const inRuns = (from: PowerPlan) => singleRuns(program, from, movable, maxPeriods, tools.hasTime);
+  consider(() => inRuns(best.plan));
+  consider(() => inRuns(without(best.plan, movable)));
+  consider(() => solve(segmentsOf(program, best.plan)));
   const ofPlan = segmentsOf(program, plan);
   for (const i of cut) ofPlan[i] = grouped(program, plan[i], i, maxPeriods - 1) ?? ofPlan[i];
-  consider(solve(ofPlan));
-  if (consider(singleRuns(program, best.plan, inRuns, maxPeriods)))
-    consider(solve(segmentsOf(program, best.plan)));
+  consider(() => solve(ofPlan));
+  if (consider(() => inRuns(best.plan))) consider(() => solve(segmentsOf(program, best.plan)));
   return best;
 }
 
@@ -144,10 +145,11 @@ function singleRuns(
   start: PowerPlan,
   among: readonly number[],
   maxPeriods: number,
+  hasTime: () => boolean,
 ): PowerPlan {
   const { sessions, site } = program.problem;
   const standing = new Standing(program, start);
-  const { plan, room } = standing;
+  const { plan } = standing;
   const order = among.toSorted(
     (a, b) => sessions[b].priority - sessions[a].priority || sessions[b].energyWh - sessions[a].energyWh,
   );
@@ -157,7 +159,7 @@ function singleRuns(
     isChanged = false;
     for (const i of order) {
       valuedLeft -= plan.length;
-      if (valuedLeft < 0) return plan;
+      if (valuedLeft < 0 || !hasTime()) return plan;
       const former = plan[i].slice();
       const set = (powerW: Float64Array) => {
         for (let k = 0; k < powerW.length; k++) if (plan[i][k] > 0) standing.give(i, k, -plan[i][k]);
@@ -165,13 +167,20 @@ function singleRuns(
       };
       set(new Float64Array(former.length));
       const periods = Math.min(maxPeriods, site.evses[sessions[i].evse].ocpp.maxPeriods);
-      const { run, powerW } = bestRun(program, room, i, periods);
-      set(new Float64Array(former.length).fill(powerW, run.from, run.to));
-      const itsCost = evaluate(program, plan);
-      if (itsCost < cost) {
+      let best = former;
+      for (const fits of [(k: number) => standing.spareW(i, k), (k: number) => standing.room.fits(i, k)]) {
+        const { run, powerW } = bestRun(program, i, periods, fits);
+        const other = new Float64Array(former.length).fill(powerW, run.from, run.to);
+        const itsCost = evaluate(
+          program,
+          plan.map((own, j) => (j === i ? other : own)),
+        );
+        if (itsCost >= cost) continue;
         cost = itsCost;
+        best = other;
         isChanged = true;
-      } else set(former);
+      }
+      set(best);
     }
   }
   return plan;
