@@ -12,8 +12,8 @@ import { type Standing, TOLERANCE_W } from "./standing.ts";
 const CALM_CHANGES = 2;
 // Places of a block that are tried, those first for which least is moved.
 const MAX_PLACES = 4;
-// Exchanges looked at, for each slot of a vehicle: a bound on work.
-const TRIES_A_SLOT = 20;
+// Partners looked at, for each slot of a vehicle: a bound on work.
+const TRIES_A_SLOT = 25;
 
 /** Slots from .. to - 1 of a session's stay in which it makes no difference when it charges. */
 interface Zone {
@@ -39,7 +39,7 @@ export function calm(standing: Standing): PowerPlan {
   const steps = [
     () => work.average(),
     () => work.level(zones),
-    () => work.level(zones.flatMap((zone) => cellsOf(program, zone))),
+    () => work.level(cellsOf(program, zones)),
     () => work.average(),
   ];
   let calmest = { plan: before, changes: changesOf(program, before) };
@@ -99,16 +99,20 @@ function zonesOf({ program, plan }: Standing): Zone[] {
   });
 }
 
-/** A zone cut where other vehicles come or go. */
-function cellsOf({ charging }: Program, { i, from, to }: Zone): Zone[] {
-  const { present } = charging;
-  const cells: Zone[] = [];
-  for (let k = from; k < to; k++) {
-    const isCut = k === from || String(present[k]) !== String(present[k - 1]);
-    if (isCut) cells.push({ i, from: k, to: k + 1 });
-    else cells[cells.length - 1].to = k + 1;
-  }
-  return cells;
+/** Zones cut where other vehicles come or go. */
+function cellsOf({ charging }: Program, zones: readonly Zone[]): Zone[] {
+  const isCut = charging.present.map((sessions, k) => {
+    const before = charging.present[k - 1] ?? [];
+    return sessions.length !== before.length || sessions.some((i, n) => i !== before[n]);
+  });
+  return zones.flatMap(({ i, from, to }) => {
+    const cells = [{ i, from, to: from + 1 }];
+    for (let k = from + 1; k < to; k++) {
+      if (isCut[k]) cells.push({ i, from: k, to: k + 1 });
+      else cells[cells.length - 1].to = k + 1;
+    }
+    return cells;
+  });
 }
 
 class Work {
@@ -284,11 +288,11 @@ class Work {
     for (const gains of [true, false]) {
       for (const j of charging.present[b]) {
         if (leftW <= TOLERANCE_W) return wantedW;
+        if (--this.#triesLeft <= 0) return wantedW - leftW;
         const zone = this.#zoneAt[j][b];
         if (j === i || zone < 0 || this.#zoneAt[j][a] !== zone) continue;
         if (this.#isLevel[j][a] === 1 || this.#isLevel[j][b] === 1) continue;
         if (this.#plan[j][b] > this.#plan[j][a] !== gains) continue;
-        if (--this.#triesLeft <= 0) return wantedW - leftW;
         const byW = this.#exchangeable(i, j, a, b, leftW);
         if (byW <= 0) continue;
         give(i, a, -byW);
