@@ -34,6 +34,9 @@ import { pricesOf } from "./ocpp/prices.ts";
 import { toStayProfile } from "./ocpp/profile.ts";
 import { higherOf, type PushOrder, pushOrder } from "./ocpp/push.ts";
 
+// Share of the money by which few periods cost notably more.
+const NOTABLE_COST = 0.01;
+
 /** A plan and what is known of how it came about. */
 export interface Candidate {
   power: PowerPlan;
@@ -193,6 +196,7 @@ export function answer(
       ...problem.notices,
       ...exportNotices(problem),
       ...limitNotices(whole, wholeCharging, room),
+      ...periodNotices(problem, charging, candidate, drawn, measures),
       ...pushNotices(push),
     ],
     solve: { ...candidate.report(sent), checks },
@@ -571,6 +575,47 @@ function pushNotices({ wave1, wave2 }: PushOrder): Notice[] {
         code: "PUSH_BY",
         field: "installed_plans",
         message: `${excess.limit} could be passed from ${by} on unless all commands of push wave ${n + 1} are accepted by then`,
+      },
+    ];
+  });
+}
+
+/** Chargers whose few periods cost their vehicle energy, or the site notably more money. */
+function periodNotices(
+  problem: Problem,
+  charging: Charging,
+  { power, unmerged }: Candidate,
+  drawn: PowerPlan,
+  measures: Measures,
+): Notice[] {
+  if (power === unmerged) return [];
+  const { site, sessions } = problem;
+  const moneyOf = ({ energyCosts, demandCost }: Measures) => sum(energyCosts) + demandCost;
+  const ideal = moneyOf(measure(problem, charging, unmerged));
+  const lost = moneyOf(measures) - ideal;
+  const missingWh = (plan: PowerPlan, i: number) =>
+    Math.max(0, sessions[i].energyWh - energyWh(problem, charging, i, plan[i]));
+  return staysOf(problem).flatMap((stay) => {
+    const { powerW } = toStayProfile(problem, stay, unmerged);
+    const isCut = stay.some((i, n) => unmerged[i].some((w, k) => w > Math.max(0, powerW[n][k]) + 1e-6));
+    if (!isCut) return [];
+    const { evse, sessionId } = sessions[stay[0]];
+    const lostWh = sum(stay.map((i) => missingWh(drawn, i) - missingWh(unmerged, i)));
+    const costs: string[] = [];
+    if (lostWh > SHORTFALL_DUST_WH)
+      costs.push(`for that session ${sessionId} misses ${(lostWh / 1000).toFixed(3)} kWh`);
+    if (lost > NOTABLE_COST * Math.abs(ideal)) {
+      const share = ideal > 0 ? ` (${((100 * lost) / ideal).toFixed(1)} %)` : "";
+      const money = `${lost.toFixed(2)} ${site.tariff?.currency ?? ""}`.trimEnd();
+      costs.push(`few periods cost the site ${money}${share} in all`);
+    }
+    if (costs.length === 0) return [];
+    const { stationId, ocpp } = site.evses[evse];
+    return [
+      {
+        code: "PROFILE_PERIODS",
+        field: `site.evses[${evse}].ocpp.max_periods`,
+        message: `station ${stationId} takes ${ocpp.maxPeriods} periods and the best plan has more: ${costs.join("; ")}`,
       },
     ];
   });

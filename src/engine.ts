@@ -12,16 +12,19 @@ import type { PlanStatus, PowerPlan, SessionPlan, ShortfallCause, SitePlan } fro
 import type { Problem, SolverChoice } from "./domain/problem.ts";
 import { type StayPart, withParts } from "./domain/stays.ts";
 import { fallbackProfiles } from "./fallback.ts";
+import { calm } from "./model/calm.ts";
 import { evaluate } from "./model/evaluate.ts";
 import { shadowPrices, undeliveredWh } from "./model/explain.ts";
-import { extract, makeUp } from "./model/extract.ts";
+import { extract } from "./model/extract.ts";
 import { formulate, goalsOf } from "./model/formulate.ts";
 import { keep } from "./model/keep.ts";
 import { type Part, split } from "./model/lp.ts";
+import { withinPeriods } from "./model/periods.ts";
 import { choosePhases, mayChoose, onOnePhase } from "./model/phases.ts";
 import { pricingOf } from "./model/pricing.ts";
 import { type Program, powerKw } from "./model/program.ts";
 import { gapOf, MIP_GAP, refine } from "./model/refine.ts";
+import { Standing } from "./model/standing.ts";
 import { steady } from "./model/steady.ts";
 import { type Storage, type StoragePlan, scheduleStorage, storageCost } from "./model/storage.ts";
 import { allowedPowers } from "./ocpp/profile.ts";
@@ -393,58 +396,41 @@ function findPlan(
   const program = formulate(problem, charging, isScarce(problem, charging, safe));
 
   const startedMs = leftMs();
-  const parts = split(program.lp, PACK_COLUMNS);
-  // NaN where a piece has no solution.
-  const primal = new Float64Array(program.lp.columnCount).fill(Number.NaN);
-  const relaxed = primal.slice();
-  const duals = new Float64Array(program.lp.rowCount);
-  const used = new Set<Solver["name"]>();
-  let bound = 0;
-  let found = 0;
-  let solved = 0;
-  let isProved = true;
-  let objective = storage?.cost ?? 0;
-  for (const part of parts) {
-    const solver = choose(solvers, problem.solver, part);
-    used.add(solver.name);
-    const outcome = solvePart(program, part, solver, solvers.highs, leftMs);
-    if (outcome === undefined) {
-      isProved = false;
-      bound = Number.NaN;
-      continue;
-    }
-    found++;
-    if (!Number.isNaN(outcome.bound)) solved++;
-    bound += outcome.bound;
-    objective += outcome.objective;
-    isProved &&= gapOf(outcome.objective, outcome.bound) <= MIP_GAP;
-    part.columns.forEach((column, j) => {
-      primal[column] = outcome.primal[j];
-      relaxed[column] = outcome.relaxed[j];
-    });
-    part.rows.forEach((row, r) => {
-      duals[row] = outcome.duals[r];
-    });
-  }
+  const solution = solveParts(program, solvers, solvers.highs, leftMs);
+  const { primal, relaxed, duals, used, found, solved, parts } = solution;
+  let { bound, isProved } = solution;
+  const objective = solution.objective + (storage?.cost ?? 0);
   if (storage !== undefined) {
     bound = storage.bound;
     // A piece without a solution is missing from the objective: nothing is proved then.
-    isProved = solved === parts.length && gapOf(objective, bound) <= MIP_GAP;
+    isProved = solved === parts && gapOf(objective, bound) <= MIP_GAP;
   }
-  if (found === 0 && parts.length > 0) return undefined;
+  if (found === 0 && parts > 0) return undefined;
   const solveMs = startedMs - leftMs();
 
-  const isComplete = solved === parts.length;
+  const isComplete = solved === parts;
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
   const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
-  const planned = isBest ? steady(program, extracted) : safe;
+  const planned = isBest ? calm(steady(new Standing(program, extracted))) : safe;
   const unmerged = keep(program, planned);
   // What keeping installed plans costs is part of what the proof leaves open.
   const lost = unmerged === planned ? 0 : evaluate(program, unmerged) - evaluate(program, planned);
   if (lost > 0) isProved &&= gapOf(objective + lost, bound) <= MIP_GAP;
+  const power = withinPeriods(program, unmerged, {
+    send: (powers, most) => sentWithin(problem, powers, most),
+    solve: (tied) => {
+      const outcome = solveParts(tied, solvers, undefined, leftMs);
+      return outcome.found < outcome.parts ? undefined : powersOf(tied, outcome.primal, safe);
+    },
+    hasTime: () => leftMs() > 0,
+  });
+  if (power !== unmerged) {
+    const worth = evaluate(program, unmerged);
+    isProved &&= evaluate(program, power) - worth <= MIP_GAP * Math.abs(worth);
+  }
   return {
-    power: withinPeriods(program, unmerged),
+    power,
     unmerged,
     status: isProved ? "OPTIMAL" : "FEASIBLE",
     relaxedShortWh: isComplete ? undeliveredWh(program, powersOf(program, relaxed, safe)) : undefined,
@@ -523,6 +509,60 @@ function fallback(power: PowerPlan): Candidate {
   };
 }
 
+/** What is found for a program; NaN in the columns of pieces without a solution. */
+interface Outcome extends PartOutcome {
+  used: Set<Solver["name"]>;
+  /** How many pieces there are, how many have a solution, and how many a bound. */
+  parts: number;
+  found: number;
+  solved: number;
+  /** Whether every piece is within MIP_GAP of its bound. */
+  isProved: boolean;
+}
+
+/** Solves and refines a program piece by piece. */
+function solveParts(
+  program: Program,
+  solvers: Solvers,
+  integerSolver: Solver | undefined,
+  leftMs: () => number,
+): Outcome {
+  const parts = split(program.lp, PACK_COLUMNS);
+  // NaN where a piece has no solution.
+  const primal = new Float64Array(program.lp.columnCount).fill(Number.NaN);
+  const relaxed = primal.slice();
+  const duals = new Float64Array(program.lp.rowCount);
+  const used = new Set<Solver["name"]>();
+  let bound = 0;
+  let found = 0;
+  let solved = 0;
+  let isProved = true;
+  let objective = 0;
+  for (const part of parts) {
+    const solver = choose(solvers, program.problem.solver, part);
+    used.add(solver.name);
+    const outcome = solvePart(program, part, solver, integerSolver, leftMs);
+    if (outcome === undefined) {
+      isProved = false;
+      bound = Number.NaN;
+      continue;
+    }
+    found++;
+    if (!Number.isNaN(outcome.bound)) solved++;
+    bound += outcome.bound;
+    objective += outcome.objective;
+    isProved &&= gapOf(outcome.objective, outcome.bound) <= MIP_GAP;
+    part.columns.forEach((column, j) => {
+      primal[column] = outcome.primal[j];
+      relaxed[column] = outcome.relaxed[j];
+    });
+    part.rows.forEach((row, r) => {
+      duals[row] = outcome.duals[r];
+    });
+  }
+  return { primal, relaxed, duals, used, parts: parts.length, found, solved, bound, objective, isProved };
+}
+
 interface PartOutcome {
   primal: Float64Array;
   relaxed: Float64Array;
@@ -539,7 +579,7 @@ function solvePart(
   program: Program,
   part: Part,
   solver: Solver,
-  integerSolver: Solver,
+  integerSolver: Solver | undefined,
   leftMs: () => number,
 ): PartOutcome | undefined {
   if (leftMs() <= 0) return undefined;
@@ -594,13 +634,15 @@ function powersOf(program: Program, primal: Float64Array, safe: PowerPlan): Powe
   });
 }
 
-/** The plan after its profiles were merged to what the chargers take, the energy that this cost made up for where there is room. */
-function withinPeriods(program: Program, plan: PowerPlan): PowerPlan {
+/** What profiles of at most so many periods allow each session to draw, W. */
+function sentWithin(problem: Problem, plan: PowerPlan, maxPeriods: number): PowerPlan {
+  const evses = problem.site.evses.map((evse) => ({
+    ...evse,
+    ocpp: { ...evse.ocpp, maxPeriods: Math.min(evse.ocpp.maxPeriods, maxPeriods) },
+  }));
+  const limited = { ...problem, site: { ...problem.site, evses } };
   // What a vehicle gives stands beside what it charges, below 0.
-  const { problem } = program;
-  const sent = allowedPowers(problem, plan).map((powerW, i) => drawnOf(problem.sessions[i], powerW));
-  const isMerged = sent.some((powerW, i) => powerW.some((w, k) => w < plan[i][k] - 1e-6));
-  return isMerged ? makeUp(program, sent) : plan;
+  return allowedPowers(limited, plan).map((powerW, i) => drawnOf(problem.sessions[i], powerW));
 }
 
 /** Whether the safe plan leaves a vehicle short that its stay would not. */

@@ -8,7 +8,9 @@ import {
   type OptimizeResponse,
   PlanStatus,
   type PlanSummary,
+  Preference,
   type SessionPlan,
+  type SolveReport,
   SolverKind,
 } from "../grpc/client.ts";
 
@@ -297,13 +299,24 @@ function siteLines(request: OptimizeRequest, response: OptimizeResponse): string
   );
   if (waves.length > 0) lines.push(`Push     ${waves.join(", ")}`);
   if (solve !== undefined) {
-    const gap = solve.gap === undefined ? "" : `, as sent ${(solve.gap * 100).toFixed(3)} % from the bound`;
     lines.push(
-      `Solved   ${SOLVERS[solve.solver] ?? "?"}${gap}, ${Math.round(solve.solveMs)} ms in the solver, ${Math.round(solve.totalMs)} ms in all`,
+      `Solved   ${SOLVERS[solve.solver] ?? "?"}${gapOf(request, solve)}, ${Math.round(solve.solveMs)} ms in the solver, ${Math.round(solve.totalMs)} ms in all`,
       `Checked  ${solve.checks} checks of the profiles passed`,
     );
   }
   return lines;
+}
+
+/** How far the plan is from its bound. A share of next to nothing says nothing: the difference is told in money then. */
+function gapOf(request: OptimizeRequest, { gap, objective, bound }: SolveReport): string {
+  if (gap === undefined) return "";
+  const { preference = Preference.UNSPECIFIED } = request.objective ?? {};
+  const isMoney =
+    preference === Preference.LOWEST_COST ||
+    (preference === Preference.UNSPECIFIED && request.site?.tariff !== undefined);
+  if (gap < 1 || !isMoney || objective === undefined || bound === undefined)
+    return `, as sent ${(gap * 100).toFixed(3)} % from the bound`;
+  return `, as sent ${money(request, objective - bound)} above the bound`;
 }
 
 /** What the uncontrolled cost pays for, where that is not what the plan's does. */

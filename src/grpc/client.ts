@@ -49,6 +49,7 @@ export {
   PriceForm,
   type SessionPlan,
   ShortfallCause,
+  type SolveReport,
   SolverKind,
   Supply,
   Winding,

@@ -8,7 +8,7 @@ import { addKeptEntry, type EnergyColumns, type Powers } from "./program.ts";
 
 // A minimum weighs more than any requested energy that could take its room: a kWh on one phase may
 // stand against three of a vehicle on three, and fairness doubles a penalty.
-const MINIMUM_WEIGHT = 8;
+export const MINIMUM_WEIGHT = 8;
 
 // Less than this is nothing missing.
 const DUST_KWH = 1e-6;
@@ -156,6 +156,12 @@ export function worthOfEarly(
     });
   }
   return (k) => worth[k - first];
+}
+
+/** Times by which it matters how much a session has got. */
+export function checkpointTimes(powers: Powers, i: number): number[] {
+  if (!hasCheckpoints(powers, i)) return [];
+  return checkpointsOf(powers, i, Number.POSITIVE_INFINITY).map(({ atMs }) => atMs);
 }
 
 /** Whether it matters to a session when in its stay it gets its energy. */

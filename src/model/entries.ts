@@ -72,11 +72,19 @@ export function entriesOf(program: Program, part: Part): Entries {
   });
   const found: number[] = [];
   const sessions: number[] = [];
+  const hours: number[] = [];
   program.charging.stays.forEach((_, i) => {
     for (let n = program.offsets[i]; n < program.offsets[i + 1]; n++) {
       if (local[program.columns[n]] < 0) break;
+      // Slots of one column are one entry.
+      const last = found.length - 1;
+      if (last >= 0 && program.columns[found[last]] === program.columns[n]) {
+        hours[last] += program.hours[n];
+        continue;
+      }
       if (program.maxKw[n] > 0 && (program.minKw[n] > 0 || program.problem.sessions[i].uninterruptible)) {
         found.push(n);
+        hours.push(program.hours[n]);
         sessions.push(i);
       }
     }
@@ -100,7 +108,7 @@ export function entriesOf(program: Program, part: Part): Entries {
     extra: Int32Array.from(found, (n) => (program.extras[n] < 0 ? -1 : local[program.extras[n]])),
     minKw: pick(program.minKw),
     maxKw: pick(program.maxKw),
-    hours: pick(program.hours),
+    hours: Float64Array.from(hours),
   };
 }
 

@@ -1,5 +1,6 @@
 import { maxPeriodsOf } from "../domain/charging.ts";
 import { energyWh as drawnEnergyWh, energyByWh, taperOf } from "../domain/delivery.ts";
+import { isCharging } from "../domain/greedy.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import { Room } from "../domain/room.ts";
 import { hasCheckpoints, worthOfEarly } from "./checkpoints.ts";
@@ -22,16 +23,7 @@ const MAX_STARTS = 500;
  */
 export function extract(program: Program, solved: PowerPlan): PowerPlan {
   const { problem, charging } = program;
-  const room = new Room(problem, charging);
-  const slotCount = problem.slotStartsMs.length - 1;
-  const plan = charging.stays.map(() => new Float64Array(slotCount));
-  charging.stays.forEach(({ first, end }, i) => {
-    for (let k = first; k < end; k++) {
-      plan[i][k] = roundDown(program, i, solved[i][k]);
-      room.take(i, k, plan[i][k]);
-    }
-  });
-  trim(program, plan, room);
+  const { plan, room } = rounded(program, solved);
   const peak = new Peak(program, solved, plan);
   charging.stays.forEach((stay, i) => {
     if (isInstalled(program, plan, i)) return;
@@ -48,12 +40,33 @@ export function extract(program: Program, solved: PowerPlan): PowerPlan {
   return plan;
 }
 
+/** A solved plan, W, rounded down to whole steps of the chargers, and what it leaves under each limit. */
+function rounded(program: Program, solved: PowerPlan): { plan: PowerPlan; room: Room } {
+  const { problem, charging } = program;
+  const room = new Room(problem, charging);
+  const slotCount = problem.slotStartsMs.length - 1;
+  const plan = charging.stays.map(() => new Float64Array(slotCount));
+  charging.stays.forEach(({ first, end }, i) => {
+    for (let k = first; k < end; k++) {
+      plan[i][k] = roundDown(program, i, solved[i][k]);
+      room.take(i, k, plan[i][k]);
+    }
+  });
+  trim(program, plan, room);
+  return { plan, room };
+}
+
+/** A solved plan, W, rounded down to whole steps of the chargers. */
+export function roundedDown(program: Program, solved: PowerPlan): PowerPlan {
+  return rounded(program, solved).plan;
+}
+
 /**
  * Makes up for energy that merging periods has cost: raises whole stretches of equal power, so
  * that the number of periods stays; or takes a single one, where that delivers more. `sent` is
- * the plan as its profiles allow it.
+ * the plan as its profiles of at most so many periods allow it.
  */
-export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
+export function makeUp(program: Program, sent: PowerPlan, maxPeriods: number): PowerPlan {
   const { problem, charging } = program;
   const room = new Room(problem, charging);
   const plan = sent.map((powerW) => powerW.slice());
@@ -73,39 +86,57 @@ export function makeUp(program: Program, sent: PowerPlan): PowerPlan {
       return;
     }
     for (const mayPass of [false, true]) raise(program, plan, room, peak, i, runs, mayPass);
-    if (missing(program, plan, i) > SHORTFALL_DUST_WH) takeOneRun(program, plan, room, peak, i);
+    if (missing(program, plan, i) > SHORTFALL_DUST_WH) takeOneRun(program, plan, room, peak, i, maxPeriods);
   });
   return plan;
 }
 
 /** Puts one run of equal power in place of a session's plan if that delivers more. */
-function takeOneRun(program: Program, plan: PowerPlan, room: Room, peak: Peak, i: number): void {
+function takeOneRun(
+  program: Program,
+  plan: PowerPlan,
+  room: Room,
+  peak: Peak,
+  i: number,
+  maxPeriods: number,
+): void {
   const { first, end } = program.charging.stays[i];
-  // A charger that rejects 0 is on throughout: there is no run to choose.
-  if (program.charging.ranges[i].floorPowerW > 0) return;
+  if (!mayRunOnce(program, i)) return;
   const formerW = plan[i].slice();
   const formerMissingWh = missing(program, plan, i);
   const giveBack = (sign: number) => {
     for (let k = first; k < end; k++) give(plan, room, peak, i, { from: k, to: k + 1 }, sign * formerW[k]);
   };
   giveBack(-1);
-  const { run, powerW, missingWh } = bestRun(program, room, i);
+  const session = program.problem.sessions[i];
+  const most = maxPeriodsOf(program.problem.site.evses[session.evse], session);
+  const { run, powerW, missingWh } = bestRun(program, i, Math.min(maxPeriods, most), (k) => room.fits(i, k));
   const gainWh = formerMissingWh - missingWh;
   if (gainWh > SHORTFALL_DUST_WH && peak.isWorth(i, run, powerW, gainWh)) {
     give(plan, room, peak, i, run, powerW);
   } else giveBack(1);
 }
 
-/** The run of equal power that has room and leaves least missing; of equals the cheapest. */
-function bestRun(program: Program, room: Room, i: number): { run: Run; powerW: number; missingWh: number } {
+/** Whether there is a run to choose: a charger that rejects 0 is on throughout, and what is under way must go on. */
+export function mayRunOnce({ problem, charging }: Program, i: number): boolean {
+  const mustGoOn = problem.sessions[i].uninterruptible && isCharging(problem, i);
+  return charging.ranges[i].floorPowerW === 0 && !mustGoOn;
+}
+
+/** The run of equal power, at most what fits in each slot, that leaves least missing, in so many periods; of equals the cheapest. */
+export function bestRun(
+  program: Program,
+  i: number,
+  maxPeriods: number,
+  fits: (k: number) => number,
+): { run: Run; powerW: number; missingWh: number } {
   const { first, end, hours } = program.charging.stays[i];
   const { minPowerW, maxPowerW, stepPowerW } = program.charging.ranges[i];
   const needWh = program.energy[i].energyKwh * 1000;
   let best = { run: { from: first, to: first }, powerW: 0, missingWh: needWh, cost: 0 };
   // A run that does not begin at once takes a period before it, beside its own and the end.
-  const session = program.problem.sessions[i];
-  const lastStart = maxPeriodsOf(program.problem.site.evses[session.evse], session) > 2 ? end - 1 : first;
-  const fitsW = hours.map((_, n) => Math.floor(room.fits(i, first + n) / stepPowerW + 1e-9) * stepPowerW);
+  const lastStart = maxPeriods > 2 ? end - 1 : first;
+  const fitsW = hours.map((_, n) => Math.floor(fits(first + n) / stepPowerW + 1e-9) * stepPowerW);
   const stride = Math.ceil(hours.length / MAX_STARTS);
   for (let from = first; from <= lastStart; from += stride) {
     let spareW = maxPowerW;

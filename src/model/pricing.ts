@@ -5,7 +5,8 @@ import { demandWindows, slotCarbon, slotPrices } from "../domain/tariff.ts";
 
 // Weight of charging late, and of the secondary goal, in units of the mean price: small enough
 // to give way to any price that matters, large enough for a solver's tolerance of 1e-7.
-const EARLY = 2e-4;
+/** Most that charging late costs, in units of the mean price. */
+export const EARLY = 2e-4;
 const SECONDARY = 1e-3;
 const DEFAULT_CHANGE = 1e-3;
 const OVER = 2e-3;

@@ -23,13 +23,13 @@ export interface Refined extends WholePlan {
  * where a vehicle can't be paused. The steps, each taken while the plan is further than MIP_GAP
  * from the bound: dives, in which slots between 0 and their minimum are rounded to on where limits
  * and energy allow and to off elsewhere, and the program is solved again from the last basis,
- * until none is between; a dive slot by slot; a mixed-integer program. Undefined when time runs
- * out before there is a plan.
+ * until none is between; a dive slot by slot; with a solver for it, a mixed-integer program. Undefined when
+ * time runs out before there is a plan.
  */
 export function refine(
   program: Program,
   part: Part,
-  integerSolver: Solver,
+  integerSolver: Solver | undefined,
   loaded: LoadedProgram,
   relaxed: Solution,
   leftMs: () => number,
@@ -82,7 +82,7 @@ function cheapest(
   program: Program,
   part: Part,
   entries: Entries,
-  integerSolver: Solver,
+  integerSolver: Solver | undefined,
   loaded: LoadedProgram,
   relaxed: Solution,
   leftMs: () => number,
@@ -104,6 +104,7 @@ function cheapest(
   if (best === undefined) return undefined;
   const effort = { probes: MAX_PROBES };
   if (isGood(probe(program, part, entries, loaded, relaxed, best.objective, effort, leftMs))) return best;
+  if (integerSolver === undefined) return best;
   // A part's gap counts in the whole plan's: leave some for the others.
   return search(part, entries, integerSolver, best, 0.9 * MIP_GAP, leftMs);
 }

@@ -1,16 +1,14 @@
 import { taperOf } from "../domain/delivery.ts";
 import type { PowerPlan } from "../domain/plan.ts";
-import { Room } from "../domain/room.ts";
 import { hasCheckpoints } from "./checkpoints.ts";
 import { isInstalled } from "./installed.ts";
-import { Peak } from "./peak.ts";
 import { TIE_BREAKS } from "./pricing.ts";
 import { installedKw, type Program } from "./program.ts";
+import { type Standing, TOLERANCE_W } from "./standing.ts";
 
 // Exchanges tried; a bound on work, far above what a site of some hundred vehicles takes.
 const MAX_TRIES = 500_000;
 const MAX_PASSES = 8;
-const TOLERANCE_W = 1e-6;
 
 /**
  * A plan as good with fewer starts: among equals a solver picks without a care for how often a
@@ -18,30 +16,31 @@ const TOLERANCE_W = 1e-6;
  * where there is room, or in exchange with another vehicle, so that no slot's total changes. Only
  * what breaks ties is given up for it. Works in whole steps and under every limit.
  */
-export function steady(program: Program, plan: PowerPlan): PowerPlan {
-  const work = new Work(program, plan);
+export function steady(standing: Standing): Standing {
+  const work = new Work(standing);
   for (let pass = 0; pass < MAX_PASSES && work.isWilling; pass++) {
     let isChanged = false;
-    for (let i = 0; i < plan.length; i++) {
+    for (let i = 0; i < standing.plan.length; i++) {
       if (work.mayMove(i)) isChanged = work.settle(i) || isChanged;
     }
     if (!isChanged) break;
   }
-  return work.plan;
+  return standing;
 }
 
 class Work {
   readonly plan: PowerPlan;
   readonly #program: Program;
-  readonly #room: Room;
-  readonly #peak: Peak;
+  readonly #standing: Standing;
   /** Vehicles that must not be paused, for which it matters when they charge, or that keep what is installed stay as they are. */
   readonly #isFixed: boolean[];
   #triesLeft = MAX_TRIES;
 
-  constructor(program: Program, plan: PowerPlan) {
-    this.plan = plan.map((powerW) => powerW.slice());
+  constructor(standing: Standing) {
+    const { program, plan } = standing;
+    this.plan = plan;
     this.#program = program;
+    this.#standing = standing;
     this.#isFixed = plan.map(
       (_, i) =>
         program.problem.sessions[i].uninterruptible ||
@@ -49,11 +48,6 @@ class Work {
         taperOf(program.problem.sessions[i]) !== undefined ||
         isInstalled(program, plan, i),
     );
-    this.#room = new Room(program.problem, program.charging);
-    this.#peak = new Peak(program, plan, plan);
-    program.charging.stays.forEach(({ first, end }, i) => {
-      for (let k = first; k < end; k++) this.#room.take(i, k, plan[i][k]);
-    });
   }
 
   mayMove(i: number): boolean {
@@ -120,11 +114,10 @@ class Work {
   #moveAlone(i: number, a: number, b: number): boolean {
     const powerW = this.plan[i][a];
     if (this.#program.flat !== undefined || this.#program.surplus !== undefined) return false;
-    if (this.#room.fits(i, b) < powerW - TOLERANCE_W) return false;
-    if (this.#peak.fits(i, { from: b, to: b + 1 }) < powerW - TOLERANCE_W) return false;
+    if (this.#standing.spareW(i, b) < powerW - TOLERANCE_W) return false;
     if (this.#cost(i, a, -powerW) + this.#cost(i, b, powerW) > this.#mayCost(i, a)) return false;
-    this.#give(i, a, -powerW);
-    this.#give(i, b, powerW);
+    this.#standing.give(i, a, -powerW);
+    this.#standing.give(i, b, powerW);
     return true;
   }
 
@@ -148,15 +141,19 @@ class Work {
         this.#cost(j, b, -powerW) +
         this.#cost(j, a, powerW);
       if (cost > this.#mayCost(i, a)) continue;
-      this.#give(i, a, -powerW);
-      this.#give(j, b, -powerW);
-      this.#give(i, b, powerW);
-      this.#give(j, a, powerW);
-      if (this.#room.overdraft(i, b) <= TOLERANCE_W && this.#room.overdraft(j, a) <= TOLERANCE_W) return true;
-      this.#give(j, a, -powerW);
-      this.#give(i, b, -powerW);
-      this.#give(j, b, powerW);
-      this.#give(i, a, powerW);
+      this.#standing.give(i, a, -powerW);
+      this.#standing.give(j, b, -powerW);
+      this.#standing.give(i, b, powerW);
+      this.#standing.give(j, a, powerW);
+      if (
+        this.#standing.room.overdraft(i, b) <= TOLERANCE_W &&
+        this.#standing.room.overdraft(j, a) <= TOLERANCE_W
+      )
+        return true;
+      this.#standing.give(j, a, -powerW);
+      this.#standing.give(i, b, -powerW);
+      this.#standing.give(j, b, powerW);
+      this.#standing.give(i, a, powerW);
     }
     return false;
   }
@@ -207,13 +204,6 @@ class Work {
   #mayCost(i: number, k: number): number {
     const { hours, first } = this.#program.charging.stays[i];
     return ((hours[k - first] * this.plan[i][k]) / 1000) * TIE_BREAKS;
-  }
-
-  #give(i: number, k: number, byW: number): void {
-    const powerW = this.plan[i][k] + byW;
-    this.plan[i][k] = Math.abs(powerW) < TOLERANCE_W ? 0 : powerW;
-    this.#room.take(i, k, byW);
-    this.#peak.add(i, { from: k, to: k + 1 }, byW);
   }
 }
 

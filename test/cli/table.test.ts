@@ -8,6 +8,7 @@ import {
   OptimizeResponse,
   type PartialRequest,
   PlanStatus,
+  Preference,
   ShortfallCause,
   SolverKind,
 } from "../../src/grpc/client.ts";
@@ -122,8 +123,8 @@ const answer: PartialResponse = {
   notices: [{ code: "DEPARTURE_ASSUMED", field: "sessions[2].departure_time", message: "4 hours" }],
 };
 
-const table = (over: PartialResponse = {}, options = PLAIN) =>
-  formatPlan(request, OptimizeResponse.fromPartial({ ...answer, ...over }), options);
+const table = (over: PartialResponse = {}, options = PLAIN, asked = request) =>
+  formatPlan(asked, OptimizeResponse.fromPartial({ ...answer, ...over }), options);
 
 const lineOf = (text: string, start: string) => text.split("\n").find((line) => line.startsWith(start)) ?? "";
 
@@ -186,6 +187,16 @@ describe("formatPlan", () => {
     const text = table({ status: PlanStatus.FALLBACK, solve: { solver: SolverKind.UNSPECIFIED, checks: 5 } });
     expect(text).toContain("Site depot: fallback, the safe plan made without a solver");
     expect(lineOf(text, "Solved")).toBe("Solved   no solver, 0 ms in the solver, 0 ms in all");
+  });
+
+  test("a gap to a bound near 0 is told in money, where the plan is the cheapest", () => {
+    const solve = { ...answer.solve, objective: 1.05, bound: 0.15, gap: 6 };
+    expect(lineOf(table({ solve }), "Solved")).toContain("as sent 0.90 EUR above the bound");
+    const flattest = {
+      ...request,
+      objective: OptimizeRequest.fromPartial({ objective: { preference: Preference.FLATTEST } }).objective,
+    };
+    expect(lineOf(table({ solve }, PLAIN, flattest), "Solved")).toContain("600.000 % from the bound");
   });
 
   test("a vehicle that is expected and has no transaction gets its profile at plug-in", () => {

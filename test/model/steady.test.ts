@@ -7,6 +7,7 @@ import { Room } from "../../src/domain/room.ts";
 import { evaluate } from "../../src/model/evaluate.ts";
 import { formulate } from "../../src/model/formulate.ts";
 import { TIE_BREAKS } from "../../src/model/pricing.ts";
+import { Standing } from "../../src/model/standing.ts";
 import { steady } from "../../src/model/steady.ts";
 import { circuit, evse, hardProblem, problem, START_MS, session, slotsOf } from "../support/problems.ts";
 
@@ -61,7 +62,7 @@ describe("a plan with fewer starts", () => {
   it("lets vehicles that took turns go one after the other", () => {
     const one = feeder();
     const turns = [Float64Array.of(11_040, 0, 11_040, 0), Float64Array.of(0, 11_040, 0, 11_040)];
-    const plan = steady(formulate(one, chargingOf(one), false), turns);
+    const plan = steady(new Standing(formulate(one, chargingOf(one), false), turns)).plan;
     expect(startsOf(plan)).toBe(2);
     for (let k = 0; k < 4; k++) expect(plan[0][k] + plan[1][k]).toBe(11_040);
     expect(energies(one, plan)).toEqual([22_080, 22_080]);
@@ -71,7 +72,7 @@ describe("a plan with fewer starts", () => {
     const one = feeder();
     // 2 A that the second vehicle would have to take or give are under its minimum of 6 A.
     const turns = [Float64Array.of(8280, 0, 8280, 0), Float64Array.of(0, 9660, 0, 9660)];
-    const plan = steady(formulate(one, chargingOf(one), false), turns);
+    const plan = steady(new Standing(formulate(one, chargingOf(one), false), turns)).plan;
     expect(plan.map((powerW) => [...powerW])).toEqual(turns.map((powerW) => [...powerW]));
   });
 
@@ -89,7 +90,7 @@ describe("a plan with fewer starts", () => {
     });
     const charging = chargingOf(one);
     const rotating = greedy(one, charging, "LEAST_SLACK");
-    const plan = steady(formulate(one, charging, true), rotating);
+    const plan = steady(new Standing(formulate(one, charging, true), rotating)).plan;
     expect(startsOf(rotating)).toBeGreaterThan(30);
     expect(startsOf(plan)).toBeLessThan(startsOf(rotating) / 2);
   });
@@ -100,7 +101,7 @@ describe("a plan with fewer starts", () => {
       const charging = chargingOf(one);
       const program = formulate(one, charging, true);
       const rotating = greedy(one, charging, "LEAST_SLACK");
-      const plan = steady(program, rotating);
+      const plan = steady(new Standing(program, rotating)).plan;
       const room = roomOf(one, plan);
       const roomBefore = roomOf(one, rotating);
       const had = energies(one, rotating);

@@ -221,12 +221,14 @@ export const PlanStatus = {
   UNSPECIFIED: 0,
   /**
    * OPTIMAL - Proved to be within 0.1 % of the best, before it is rounded to the chargers' steps and merged
-   * to the periods that they take; SolveReport.gap tells what is left after that.
+   * to the periods that they take, which costs no more than 0.1 % either; SolveReport.gap tells what is
+   * left after both.
    */
   OPTIMAL: 1,
   /**
-   * FEASIBLE - Keeps every limit and is not proved best: the time or the effort for one request ran out, or
-   * installed plans are kept that cost a little more; SolveReport.gap tells how much.
+   * FEASIBLE - Keeps every limit and is not proved best: the time or the effort for one request ran out,
+   * installed plans are kept that cost a little more, or chargers take fewer periods than the best plan
+   * has; SolveReport.gap tells how much.
    */
   FEASIBLE: 2,
   /** FALLBACK - The safe plan made without a solver. */
@@ -1311,7 +1313,7 @@ export interface PlanSummary {
 
 /** An assumption made, or something that looks wrong. */
 export interface Notice {
-  /** Stable: DEPARTURE_ASSUMED, BASE_LOAD_OVER_LIMIT, ... */
+  /** Stable: DEPARTURE_ASSUMED, BASE_LOAD_OVER_LIMIT, PROFILE_PERIODS, ... */
   code: string;
   /** Path into the request: sessions[3].departure_time */
   field: string;
