@@ -30,6 +30,8 @@ export interface Measures {
   /** Import, negative where more flows out, in each slot as the vehicles draw, Wh: none above its need or its curve. */
   netEnergyWh: Float64Array;
   peakImportW: number;
+  /** Mean import over each demand window, W; empty without a demand charge. */
+  demandW: Float64Array;
   demandCost: number;
   carbonKg: number;
 }
@@ -75,6 +77,8 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   });
   const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - productionW[k]);
   const importPowerW = netW.map((w) => Math.max(0, w));
+  const demandW = demandOf(problem, charging, plan);
+  const peakDemandW = demandW.reduce((a, b) => Math.max(a, b), 0);
   return {
     allowedWh,
     energyCosts,
@@ -84,7 +88,8 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
     pvPowerW: slotPv(problem),
     netEnergyWh,
     peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
-    demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
+    demandW,
+    demandCost: demandCost(problem.site.tariff, peakDemandW),
     carbonKg,
   };
 }
@@ -101,9 +106,8 @@ function ownShares(
   return surplusW.map((w, k) => (loadW[k] > 0 ? Math.min(1, w / loadW[k]) : 0));
 }
 
-/** Highest mean import over a demand window, W. */
-function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
-  let peakW = 0;
+/** Mean import over each demand window, W. */
+function demandOf(problem: Problem, charging: Charging, plan: PowerPlan): Float64Array {
   const base = importBaseOf(problem);
   const surplusW = surplusOf(problem);
   const loadW =
@@ -113,7 +117,7 @@ function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): numb
       charging.present,
       (i, k) => plan[i][k] * charging.stays[i].hours[k - charging.stays[i].first],
     );
-  for (const window of demandWindows(problem)) {
+  const means = demandWindows(problem).map((window) => {
     let energyWh = base(window.startMs, window.endMs) * window.hours;
     forPresence(problem, charging, window, (i, k, hours) => {
       energyWh += plan[i][k] * hours;
@@ -123,9 +127,9 @@ function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): numb
         energyWh -= Math.min(surplusW[k], loadW[k]) * hours;
       });
     }
-    peakW = Math.max(peakW, energyWh / window.hours);
-  }
-  return peakW;
+    return energyWh / window.hours;
+  });
+  return Float64Array.from(means);
 }
 
 /** Calls back with the hours that each session is present in each slot's part of a stretch of time. */
