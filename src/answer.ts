@@ -24,8 +24,8 @@ import { staysOf, withWholeStays } from "./domain/stays.ts";
 import { exportPrices, hasProduction, slotPv } from "./domain/surplus.ts";
 import { slotPrices } from "./domain/tariff.ts";
 import { voltagesOf } from "./domain/wiring.ts";
-import { clockOf, explain, explainOffline } from "./explanation.ts";
-import { SHORTFALL_DUST_WH, shortfallCauses } from "./model/explain.ts";
+import { clockOf, demandIn, explain, explainOffline } from "./explanation.ts";
+import { SHORTFALL_DUST_WH, shortfallCauses, shortfallDustWh } from "./model/explain.ts";
 import { changeOfStay } from "./ocpp/change.ts";
 import { expand } from "./ocpp/expand.ts";
 import { type Alternative, alternativesOf, withHeldLevels } from "./ocpp/offer.ts";
@@ -123,6 +123,7 @@ export function answer(
     charging: wholeCharging,
     power: drawnInStays,
     room: roomLeft(whole, wholeCharging, drawnInStays),
+    demand: demandIn(whole, measures),
     shadowPrices: candidate.shadowPrices,
     clock: clockOf(problem),
   };
@@ -142,7 +143,7 @@ export function answer(
       ...givenBy(problem, charging, first),
     };
     // What is charged to be given again is bought for another end.
-    const isDoneAtOnce = againWh === 0 && asap.allowedWh[n] >= needWh - SHORTFALL_DUST_WH;
+    const isDoneAtOnce = againWh === 0 && asap.allowedWh[n] >= needWh - shortfallDustWh(needWh);
     const atOnceCost = isDoneAtOnce ? asap.energyCosts[n] : Number.NaN;
     return {
       sessionId: sessions[first].sessionId,
@@ -302,7 +303,7 @@ function resultOf(
 ): Pick<SessionPlan, "shortfallWh" | "shortfallCauses" | "completeMs" | "minimumShortfallWh"> {
   const { energyWh: needWh } = problem.sessions[i];
   const missingWh = needWh - energyWh(problem, charging, i, drawn[i]);
-  const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+  const shortfallWh = missingWh > shortfallDustWh(needWh) ? missingWh : 0;
   const stages = {
     sentWh: shortfallWh,
     plannedWh: needWh - energyWh(problem, charging, i, planned.unmergedW),
@@ -370,14 +371,15 @@ function missingByMinimumWh(problem: Problem, charging: Charging, plan: PowerPla
   const { minimum } = problem.sessions[i];
   if (minimum === undefined) return 0;
   const missingWh = minimum.energyWh - energyByWh(problem, charging, i, plan[i], minimum.byMs);
-  return missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
+  return missingWh > shortfallDustWh(minimum.energyWh) ? missingWh : 0;
 }
 
-/** When a session's need is met, to the second; undefined where nothing is needed. */
+/** When a session's need is met, as far as it is, to the second; undefined where nothing is needed. */
 function completionMs(problem: Problem, charging: Charging, plan: PowerPlan, i: number): number | undefined {
   const needWh = problem.sessions[i].energyWh;
   if (needWh <= 0) return undefined;
-  return drawnByMs(problem, charging, i, plan[i], needWh - SHORTFALL_DUST_WH);
+  const metWh = Math.min(needWh, energyWh(problem, charging, i, plan[i]));
+  return drawnByMs(problem, charging, i, plan[i], metWh - SHORTFALL_DUST_WH);
 }
 
 /**

@@ -1,15 +1,19 @@
 import { IANAZone } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
-import { energyWh, mostEnergyWh, taperOf } from "./domain/delivery.ts";
+import { energyByWh, energyWh, mostEnergyWh, slotEnergiesWh, taperOf } from "./domain/delivery.ts";
 import { chargedAgainWh, givenWh } from "./domain/discharge.ts";
+import type { Measures } from "./domain/measure.ts";
 import type { PowerPlan, ShortfallCause } from "./domain/plan.ts";
 import type { Problem, Session } from "./domain/problem.ts";
 import type { Room } from "./domain/room.ts";
+import { exportPrices } from "./domain/surplus.ts";
 import { storedAfter } from "./domain/taper.ts";
+import { type DemandWindow, demandWindows, slotPrices } from "./domain/tariff.ts";
 
 // Stretches of time and circuits that a sentence names; more only tire the reader.
 const MOST_STRETCHES = 3;
 const MOST_CIRCUITS = 2;
+const MOST_CHANCES = 3;
 // A circuit counts as full where less than this fits: steps of chargers can be a hundred times finer.
 const NOTABLE_W = 100;
 const DUST_W = 1e-3;
@@ -31,9 +35,35 @@ export interface Told {
   power: PowerPlan;
   /** What the plan leaves under each limit. */
   room: Room;
+  demand: Demand | undefined;
   /** What one more kWh would be worth, [circuit][slot]; undefined where no duals are known. */
   shadowPrices: Float64Array[] | undefined;
   clock: Clock;
+}
+
+/** The site's peak in a plan that a demand charge counts for, and what a kWh costs beside that. */
+interface Demand {
+  /** The highest mean, or what the billing period has already seen. */
+  peakW: number;
+  windows: (DemandWindow & { meanW: number })[];
+  /** Of the windows, and the end of the last. */
+  startsMs: number[];
+  /** In each slot: of import, or of export where the site imports nothing. */
+  prices: Float64Array;
+}
+
+/** What a plan makes of the demand charge; undefined where there is none, or where the plan is not for its cost. */
+export function demandIn(problem: Problem, { demandW, importPowerW }: Measures): Demand | undefined {
+  const { tariff } = problem.site;
+  if (tariff === undefined || demandW.length === 0 || problem.preference !== "LOWEST_COST") return undefined;
+  const windows = demandWindows(problem).map((window, w) => ({ ...window, meanW: demandW[w] }));
+  const paid = exportPrices(problem);
+  return {
+    peakW: demandW.reduce((a, b) => Math.max(a, b), tariff.demandPeakSoFarW),
+    windows,
+    startsMs: [...windows.map(({ startMs }) => startMs), windows[windows.length - 1].endMs],
+    prices: slotPrices(problem).map((price, k) => (importPowerW[k] > DUST_W ? price : paid[k])),
+  };
 }
 
 /** The result for one session. */
@@ -64,8 +94,8 @@ export function explain(told: Told, i: number, outcome: Outcome): string {
   const sentences =
     outcome.shortfallWh > 0
       ? [...shortfall(told, i, outcome), moreStay(told, i, outcome.shortfallWh)]
-      : [success(told, i, outcome)];
-  sentences.push(...gives, phases(told, i, outcome));
+      : [success(told, i, outcome), spread(told, i)];
+  sentences.push(...gives, phases(told, i, outcome), mayLeave(told, i));
   const { minimum } = told.problem.sessions[i];
   if (minimum !== undefined && outcome.minimumShortfallWh > 0) {
     const ownWh = minimum.energyWh - givenWh(told.problem, told.charging, i, minimum.byMs);
@@ -101,6 +131,85 @@ function success({ problem, charging, power, clock }: Told, i: number, outcome: 
   const when = `from ${clock(startMs)} to ${clock(toMs)}`;
   if (outcome.plannedEnergyWh < DUST_WH) return `Needs no energy of its own; charges ${when}.`;
   return `Gets all ${kwh(outcome.plannedEnergyWh)} ${when}${priceOf(problem, outcome)}.`;
+}
+
+/** That the demand charge spreads its charging, and at which peak of the site. */
+function spread(told: Told, i: number): string {
+  const { demand, shadowPrices } = told;
+  // The safe plan knows no demand charge: its peak is held by nothing.
+  if (demand === undefined || shadowPrices === undefined || !isHeldByPeak(told, demand, i)) return "";
+  return `Its charging is spread: the demand charge keeps the site's peak at ${kw(demand.peakW)}.`;
+}
+
+/**
+ * Whether a session could have in some slot what it has in a dearer one, or in a later one of the same
+ * price, were it not for the peak: nothing else keeps it from that.
+ */
+function isHeldByPeak(told: Told, demand: Demand, i: number): boolean {
+  const { problem, charging, power, room } = told;
+  const { first, end, hours } = charging.stays[i];
+  const { maxPowerW, stepPowerW, minPowerW } = charging.ranges[i];
+  const { prices } = demand;
+  // The dearest slot in which it charges, from each on.
+  const dearest = new Float64Array(end + 1).fill(Number.NEGATIVE_INFINITY);
+  for (let k = end - 1; k >= first; k--)
+    dearest[k] = Math.max(dearest[k + 1], power[i][k] > 0 ? prices[k] : Number.NEGATIVE_INFINITY);
+  for (let k = first; k < end; k++) {
+    const same = SAME_PRICE * Math.abs(prices[k]);
+    if (dearest[first] <= prices[k] + same && dearest[k + 1] < prices[k] - same) continue;
+    const spareW = maxPowerW - power[i][k];
+    const neededW = Math.max(Math.min(NOTABLE_W, spareW), stepPowerW, minPowerW - power[i][k]);
+    if (spareW < neededW - DUST_W || isGiving(told, i, k)) continue;
+    if (belowPeakW(told, demand, i, k) >= neededW) continue;
+    if (room.tightFor(i, k, neededW - DUST_W).length > 0) continue;
+    // A battery that takes no more at that time is held by its charge curve.
+    const raisedW = power[i].slice();
+    raisedW[k] += neededW;
+    const [raised, own] = [raisedW, power[i]].map((w) => slotEnergiesWh(problem, charging, i, w)[k - first]);
+    if (raised - own >= (neededW * hours[k - first]) / 2) return true;
+  }
+  return false;
+}
+
+/** Most power, W, that a session can have more in a slot without a mean above the peak. */
+function belowPeakW({ problem }: Told, { peakW, windows, startsMs }: Demand, i: number, k: number): number {
+  const { arrivalMs, departureMs } = problem.sessions[i];
+  const fromMs = Math.max(problem.slotStartsMs[k], arrivalMs);
+  const toMs = Math.min(problem.slotStartsMs[k + 1], departureMs);
+  let fitsW = Number.POSITIVE_INFINITY;
+  for (let w = slotAt(startsMs, fromMs); startsMs[w] < toMs && w < windows.length; w++) {
+    const { startMs, endMs, hours, meanW } = windows[w];
+    const sharedMs = Math.min(endMs, toMs) - Math.max(startMs, fromMs);
+    fitsW = Math.min(fitsW, ((peakW - meanW) * hours * HOUR_MS) / sharedMs);
+  }
+  return fitsW;
+}
+
+function isGiving({ problem }: Told, i: number, k: number): boolean {
+  return (problem.sessions[i].discharge?.plannedW?.[k] ?? 0) > 0;
+}
+
+/** What it has by the times at which it may have left: those between which it is likeliest to leave. */
+function mayLeave({ problem, charging, power, clock }: Told, i: number): string {
+  const { departureChances, discharge, energyWh: needWh } = problem.sessions[i];
+  const ownWh = needWh - chargedAgainWh(problem, charging, i);
+  const byChance = departureChances
+    .map(({ atMs, probability }, n) => ({
+      atMs,
+      probability,
+      here: probability - (departureChances[n - 1]?.probability ?? 0),
+    }))
+    .filter(({ here }) => here > 0)
+    .sort((a, b) => b.here - a.here || a.atMs - b.atMs);
+  const named = byChance
+    .slice(0, MOST_CHANCES)
+    .sort((a, b) => a.atMs - b.atMs)
+    .map(({ atMs, probability }, n) => {
+      const goneWh = Math.max(0, givenWh(problem, charging, i, atMs) - (discharge?.spareWh ?? 0));
+      const thereWh = Math.min(ownWh, energyByWh(problem, charging, i, power[i], atMs) - goneWh);
+      return `by ${clock(atMs)} with ${kwh(Math.max(0, thereWh))} (${percent(probability)}${n === 0 ? " likely" : ""})`;
+    });
+  return named.length === 0 ? "" : `May leave early: ${named.join(", ")}.`;
 }
 
 /** When it charges on one phase. */
@@ -285,6 +394,12 @@ export function clockOf({ site, slotStartsMs }: Problem): Clock {
 
 function kwh(energyWh: number): string {
   return energyWh < 50 ? `${energyWh.toFixed(0)} Wh` : `${(energyWh / 1000).toFixed(1)} kWh`;
+}
+
+/** Of what is not certain, neither 0 nor 100. */
+function percent(share: number): string {
+  if (share < 0.005) return "under 1 %";
+  return share > 0.995 && share < 1 ? "over 99 %" : `${Math.round(100 * share)} %`;
 }
 
 function kw(powerW: number): string {

@@ -121,6 +121,95 @@ describe("a plan in plain words", () => {
     expect(told(site([{ energyWh: 0 }]))).toEqual(["Needs no energy."]);
   });
 
+  it("takes what is missing by rounding for nothing: up to a thousandth of the need, 1 to 5 Wh", () => {
+    // An hour at 22.08 kW is 22 080 Wh.
+    const outcome = (energyWh: number) => {
+      const one = site([{ energyWh, departureMs: START_MS + HOUR }]);
+      return planSite(one, solvers, () => 60_000).plan.sessionPlans[0];
+    };
+    expect(outcome(22_084.5)).toMatchObject({
+      shortfallWh: 0,
+      shortfallCauses: [],
+      plannedEnergyWh: 22_084.5,
+      completeMs: START_MS + HOUR,
+      explanation: "Gets all 22.1 kWh from 08:00 to 09:00.",
+    });
+    expect(outcome(22_086)).toMatchObject({
+      shortfallWh: expect.closeTo(6, 6),
+      shortfallCauses: ["STAY_TOO_SHORT", "EVSE_LIMIT"],
+      completeMs: undefined,
+      explanation: expect.stringMatching(/^Misses 6 Wh of 22\.1 kWh\./),
+    });
+    // In half a minute it is 184 Wh: of 186 more than a thousandth is missing, and more than a Wh.
+    const brief = (energyWh: number) => {
+      const one = site([{ energyWh, departureMs: START_MS + HOUR / 120 }]);
+      return planSite(one, solvers, () => 60_000).plan.sessionPlans[0].shortfallWh;
+    };
+    expect(brief(184.9)).toBe(0);
+    expect(brief(186)).toBeCloseTo(2, 6);
+  });
+
+  describe("with a demand charge", () => {
+    const spread = { energyWh: 22_080, departureMs: START_MS + 2 * HOUR };
+    const perKw = (demandPricePerKw: number, over = {}) => ({
+      tariff: tariff({ demandPricePerKw, ...over }),
+    });
+
+    it("says that it spreads the charging, and at which peak", () => {
+      // 22.08 kWh in two hours are 11.04 kW at the least.
+      expect(told(site([spread], perKw(10)))).toEqual([
+        "Gets all 22.1 kWh from 08:00 to 10:00, at 0.200 EUR a kWh. " +
+          "Its charging is spread: the demand charge keeps the site's peak at 11.0 kW.",
+      ]);
+    });
+
+    it("says so of the peak that is paid for already", () => {
+      expect(told(site([spread], perKw(10, { demandPeakSoFarW: 13_800 })))[0]).toMatch(
+        / the demand charge keeps the site's peak at 13\.8 kW\.$/,
+      );
+    });
+
+    it("does not blame it where the vehicle charges at once, or a circuit or its price decides", () => {
+      const paid = told(site([spread], perKw(10, { demandPeakSoFarW: 30_000 })));
+      const full = told(site([spread], { ...perKw(10), circuits: [circuit({ maxPowerW: 11_040 })] }));
+      // The second hour is cheaper, and 22.08 kW are paid for there by the other vehicle.
+      const cheap = told(
+        site(
+          [
+            { energyWh: 22_080, departureMs: START_MS + HOUR },
+            { energyWh: 22_080, arrivalMs: START_MS + HOUR, departureMs: START_MS + 2 * HOUR },
+          ],
+          perKw(10, { prices: [0.4, 0.2] }),
+        ),
+      );
+      const safe = planSafely(site([spread], perKw(10))).plan.sessionPlans.map(
+        ({ explanation }) => explanation,
+      );
+      for (const explanation of [...paid, ...full, ...cheap, ...safe]) {
+        expect(explanation).toMatch(/^Gets all /);
+        expect(explanation).not.toContain("demand charge");
+      }
+    });
+  });
+
+  it("says what is there at the times at which the vehicle may have left", () => {
+    // 22.08 kW from 08:00: 11.04 kWh in half an hour.
+    const chance = (minutes: number, probability: number) => ({
+      atMs: START_MS + (minutes * HOUR) / 60,
+      probability,
+    });
+    const mayLeave = (...departureChances: ReturnType<typeof chance>[]) =>
+      told(site([{ energyWh: 44_160, departureMs: START_MS + 4 * HOUR, departureChances }]));
+    expect(mayLeave(chance(30, 0.6))).toEqual([
+      "Gets all 44.2 kWh from 08:00 to 10:00. May leave early: by 08:30 with 11.0 kWh (60 % likely).",
+    ]);
+    // Of four, those by which the chance has risen most; after 10:00 nothing more comes in.
+    const [many] = mayLeave(chance(30, 0.1), chance(60, 0.13), chance(90, 0.5), chance(150, 0.999));
+    expect(many).toMatch(
+      /May leave early: by 08:30 with 11\.0 kWh \(10 % likely\), by 09:30 with 33\.1 kWh \(50 %\), by 10:30 with 44\.2 kWh \(over 99 %\)\.$/,
+    );
+  });
+
   it("explains the safe plan too", () => {
     const one = site([{ energyWh: 30_000, departureMs: START_MS + 2 * HOUR }], {
       circuits: [circuit({ maxPowerW: 11_040 })],

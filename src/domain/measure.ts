@@ -30,6 +30,8 @@ export interface Measures {
   /** Import, negative where more flows out, in each slot as the vehicles draw, Wh: none above its need or its curve. */
   netEnergyWh: Float64Array;
   peakImportW: number;
+  /** Mean import over each demand window, W; empty without a demand charge. */
+  demandW: Float64Array;
   demandCost: number;
   carbonKg: number;
 }
@@ -75,6 +77,8 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
   });
   const netW = chargingPowerW.map((powerW, k) => powerW + baseW[k] - productionW[k]);
   const importPowerW = netW.map((w) => Math.max(0, w));
+  const demandW = Float64Array.from(demandImports(problem, charging, plan), ({ importW }) => importW);
+  const peakDemandW = demandW.reduce((a, b) => Math.max(a, b), 0);
   return {
     allowedWh,
     energyCosts,
@@ -84,7 +88,8 @@ export function measure(problem: Problem, charging: Charging, plan: PowerPlan): 
     pvPowerW: slotPv(problem),
     netEnergyWh,
     peakImportW: importPowerW.reduce((a, b) => Math.max(a, b), 0),
-    demandCost: demandCost(problem.site.tariff, peakDemand(problem, charging, plan)),
+    demandW,
+    demandCost: demandCost(problem.site.tariff, peakDemandW),
     carbonKg,
   };
 }
@@ -99,11 +104,6 @@ function ownShares(
   if (surplusW === undefined) return undefined;
   const loadW = slotLoad(problem, charging.present, (i, k) => drawnWh[i][k - charging.stays[i].first]);
   return surplusW.map((w, k) => (loadW[k] > 0 ? Math.min(1, w / loadW[k]) : 0));
-}
-
-/** Highest mean import over a demand window, W. */
-function peakDemand(problem: Problem, charging: Charging, plan: PowerPlan): number {
-  return demandImports(problem, charging, plan).reduce((peakW, { importW }) => Math.max(peakW, importW), 0);
 }
 
 /** Mean import over each demand window, W; none without a demand charge. */

@@ -5,8 +5,21 @@ import type { Problem } from "../domain/problem.ts";
 import { TIE_BREAKS } from "./pricing.ts";
 import type { Program } from "./program.ts";
 
-/** Energy below this, Wh, is dust of the arithmetic and no shortfall. */
+/** Energy below this, Wh, is dust of the arithmetic: no stage of a plan goes on for it. */
 export const SHORTFALL_DUST_WH = 0.5;
+// Stages can leave dust one after the other, and meters count whole Wh.
+const LEAST_SHORTFALL_WH = 1;
+// What a charger of 18 kW delivers in a second: times are cut to whole ones.
+const MOST_DUST_WH = 5;
+const DUST_SHARE = 1e-3;
+
+/**
+ * Energy up to which what is missing to a need is rounding and no shortfall, Wh: a thousandth of the need,
+ * which is a tenth of what a meter of class B (EN 50470-3) may be off, at least 1 and at most 5.
+ */
+export function shortfallDustWh(needWh: number): number {
+  return Math.min(Math.max(LEAST_SHORTFALL_WH, DUST_SHARE * needWh), MOST_DUST_WH);
+}
 
 /**
  * What one more kWh through each circuit in each slot would be worth, in the tariff's currency:

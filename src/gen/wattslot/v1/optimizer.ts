@@ -1082,7 +1082,10 @@ export interface SessionPlan {
    * gives.
    */
   plannedEnergyWh: number;
-  /** What is missing to its need. */
+  /**
+   * What is missing to its need. A thousandth of the need, but at least 1 and at most 5 Wh, is rounding
+   * and counts as nothing.
+   */
   shortfallWh: number;
   /** Why; empty where nothing is missing. */
   shortfallCauses: ShortfallCause[];
@@ -1099,11 +1102,12 @@ export interface SessionPlan {
   change: Change;
   /**
    * The plan in plain words, for people: when and at which price; where energy is missing, why,
-   * which circuit is full when, and what one more kW there or one more hour of stay would bring.
+   * which circuit is full when, and what one more kW there or one more hour of stay would bring; whether
+   * the demand charge spreads it, and what it has when it may leave early.
    * Times are in the site's time zone. The wording may change.
    */
   explanation: string;
-  /** What is missing to Session.minimum when it should be there. */
+  /** What is missing to Session.minimum when it should be there; rounding as in shortfall_wh. */
   minimumShortfallWh: number;
   /** What the vehicle gives, at the EVSE. */
   dischargedEnergyWh: number;
@@ -1223,7 +1227,7 @@ export interface SitePlan {
     | undefined;
   /** One a slot; the first is start_time. */
   slotStartTimes: Date[];
-  /** Sum of all vehicles, one value a slot. */
+  /** Sum of what the vehicles draw, one value a slot; what they give is not subtracted. */
   chargingPowerW: number[];
   /** Vehicles, base load and battery less photovoltaic production, one value a slot; never below 0. */
   importPowerW: number[];
@@ -1286,7 +1290,12 @@ export interface PlanSummary {
   peakImportW: number;
   /** Carbon of the planned energy; 0 where the intensity is not known. */
   carbonKg: number;
-  /** The same vehicles charged at once at full power within the limits, for comparison. */
+  /**
+   * The same vehicles charged at once at full power within the limits, for comparison, demand charge
+   * included. In each slot who arrived first is served first; of those who came together the higher
+   * priority, then as in the request; before all others those that must not be paused. What a vehicle
+   * misses before it leaves is not made up.
+   */
   uncontrolledCost: number;
   /** Highest import of that. */
   uncontrolledPeakW: number;
