@@ -33,7 +33,7 @@ export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOp
   try {
     const server = await startServer({ engine, host, port, logger, drainMs: DRAIN_MS }).catch(
       (error: Error) => {
-        throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${error.message}`, {
+        throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
           cause: error,
         });
       },
@@ -46,6 +46,19 @@ export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOp
     await engine.close();
   }
   logger.info({ faults }, "stopped");
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is in use",
+  EACCES: "that takes more rights than this process has",
+  EADDRNOTAVAIL: "this machine has no such address",
+  ENOTFOUND: "there is no such host",
+};
+
+/** What keeps the server from listening, of which gRPC says much. */
+function reasonOf({ message }: Error): string {
+  const [code = ""] = /E[A-Z]{4,}/.exec(message) ?? [];
+  return REASONS[code] ?? message;
 }
 
 /** Resolves at the first SIGTERM or SIGINT; the second ends the process at once. */

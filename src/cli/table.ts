@@ -31,6 +31,7 @@ const GAP = "  ";
 // What is left of 100 columns for the vehicle and for the EVSE.
 const LONGEST_ID = 12;
 const BARS = " ▁▂▃▄▅▆▇█";
+const GIVES = "v";
 const LEAST_SPARK_WIDTH = 8;
 const MOST_SPARK_WIDTH = 48;
 const DEFAULT_SLOT_SECONDS = 900;
@@ -78,7 +79,7 @@ export function formatPlan(
       ...response.sessionPlans.map((plan, i) =>
         isShort(plan) ? paint("yellow", vehicleRows[i]) : vehicleRows[i],
       ),
-      `Energy in kWh, times in ${plain(zone)}, A per phase.`,
+      ...wrap(legend(response, zone), width),
     ],
     // Who ends short comes first.
     [
@@ -164,13 +165,20 @@ function firstLimit({ command }: Pick<SessionPlan, "command">): string {
   return `${(period.numberPhases ?? 1) > 1 ? `${period.numberPhases} x ` : ""}${rate.toFixed(1)} A`;
 }
 
+function legend({ sessionPlans }: OptimizeResponse, zone: string): string {
+  const gives = sessionPlans.some(({ powerW }) => powerW.some((w) => w < 0))
+    ? `, ${GIVES} where it gives`
+    : "";
+  return `Energy in kWh, times in ${plain(zone)}, A per phase. Bars: power, a vehicle's highest is full${gives}.`;
+}
+
 function changeAndWave({ change, command }: SessionPlan): string {
   if (change === Change.UNCHANGED) return "unchanged";
   if (command === undefined) return "at plug-in";
   return `${change === Change.NEW ? "new" : "changed"}, wave ${command.pushWave}`;
 }
 
-/** Each vehicle's mean power over time, the highest of them as the full bar. */
+/** Each vehicle's mean power over time, the highest of them as the full bar; what it gives has a sign of its own. */
 function sparkColumn(
   request: OptimizeRequest,
   response: OptimizeResponse,
@@ -193,12 +201,14 @@ function sparkColumn(
           const fromMs = Math.max(bounds[k], startMs + bin * binMs);
           const toMs = Math.min(bounds[k + 1], startMs + (bin + 1) * binMs);
           if (toMs <= fromMs) break;
-          energy[bin] += Math.max(0, powerW[k]) * (toMs - fromMs);
+          energy[bin] += powerW[k] * (toMs - fromMs);
         }
       }
       const highest = energy.reduce((a, b) => Math.max(a, b), 0) || 1;
       // Rounded up: a little power shows as the lowest bar, not as none.
-      return Array.from(energy, (value) => BARS[Math.ceil((value / highest) * (BARS.length - 1))]).join("");
+      return Array.from(energy, (value) =>
+        value < 0 ? GIVES : BARS[Math.ceil((value / highest) * (BARS.length - 1))],
+      ).join("");
     }),
   };
 }

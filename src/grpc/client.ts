@@ -189,7 +189,9 @@ const CODES: Partial<Record<status, ErrorCode>> = {
 };
 
 function fromServiceError(error: ServiceError): WattslotError {
-  return new WattslotError(CODES[error.code] ?? "INTERNAL", error.details, {
+  // gRPC ends a refused connection with a note that is mostly empty.
+  const message = error.details.replace(/\s*Resolution note:\s*$/, "");
+  return new WattslotError(CODES[error.code] ?? "INTERNAL", message, {
     violations: violationsOf(error.metadata),
     cause: error,
   });

@@ -56,12 +56,10 @@ export class Findings {
   number(field: string, value: number, range: { min?: number; above?: number; max: number }): number {
     const { min = Number.NEGATIVE_INFINITY, above = Number.NEGATIVE_INFINITY, max } = range;
     if (Number.isFinite(value) && value >= min && value > above && value <= max) return value;
-    const from = range.above === undefined ? `from ${min}` : `above ${above} and`;
+    const bounds = range.above === undefined ? `from ${min} to ${max}` : `above ${above} and at most ${max}`;
     this.wrong(
       field,
-      Number.isFinite(value)
-        ? `must be ${from} to ${max}, is ${value}`
-        : `must be a finite number, is ${value}`,
+      Number.isFinite(value) ? `must be ${bounds}, is ${value}` : `must be a finite number, is ${value}`,
     );
     return Number.NaN;
   }

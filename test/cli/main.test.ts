@@ -205,7 +205,7 @@ describe("serve", () => {
     const { code, stdout, stderr } = await wattslot(["serve", "--port", `${served.port}`]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(stderr).toContain(`cannot listen on 127.0.0.1:${served.port}`);
+    expect(stderr).toContain(`cannot listen on 127.0.0.1:${served.port}: the port is in use\n`);
   });
 });
 

@@ -138,7 +138,7 @@ describe("formatPlan", () => {
         "a        CS1/1  1.6    22.0     16.6    5.4   3 x 16.0 A          -  changed, wave 1  █▄",
         "b        CS2/2  2.1    40.0     40.0      -      50000 W  Tue 02:00  new, wave 2         █",
         "c        CS3/1  2.0.1   1.3      1.3      -            -      09:30  unchanged",
-        "Energy in kWh, times in Europe/Berlin, A per phase.",
+        "Energy in kWh, times in Europe/Berlin, A per phase. Bars: power, a vehicle's highest is full.",
         "",
         "a: Misses 5.4 kWh of 22.0 kWh. hall is full 09:00 to 11:00: one more kW for it there would bring 2.0",
         "  kWh.",
