@@ -4,7 +4,7 @@ import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
-import { affordable, drawnOf, withDischarge, withSpare } from "./domain/discharge.ts";
+import { affordable, type DischargePlan, drawnOf, withDischarge, withSpare } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import { hasOffline, withoutOffline } from "./domain/offline.ts";
@@ -246,23 +246,84 @@ function planWithStorage(
   const faults: Excess[] = [];
   if (storage !== undefined) {
     const open = withSpare(problem, storage.spareWh);
-    const fixed = withStorage(open, charging, storage);
-    const safe = greedy(fixed, charging, "LEAST_SLACK");
-    const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
-    const settled = candidate && settle(open, charging, candidate, storage, solvers.highs, leftMs);
+    const planFor = (use: StoragePlan) => {
+      const fixed = withStorage(open, charging, use);
+      const safe = greedy(fixed, charging, "LEAST_SLACK");
+      return findPlan(fixed, charging, safe, solvers, leftMs, use);
+    };
+    let use = storage;
+    let candidate = planFor(use);
+    const given = candidate && givenBeside(open, charging, candidate.power, use);
+    if (given !== undefined && givesLess(charging, given, use.given) && leftMs() > 0) {
+      // What was to be charged again for what nobody gives is not to be charged at all.
+      use = { ...use, given, cost: storageCost(open, charging, { batteryW: use.batteryW, given }) };
+      candidate = planFor(use) ?? candidate;
+    }
+    const settled = candidate && settle(open, charging, candidate, use, solvers.highs, leftMs);
     if (settled?.excesses.length === 0) {
       const passed = { plan: settled.plan, excesses: settled.faults };
       const relaxedWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
       const shortWh = Math.min(relaxedWh * (1 + DOUBTFUL_GAP), missedWh(idle, charging, idleSafe));
       if (!isDoubtful(settled.plan, shortWh) || leftMs() <= 0) return passed;
-      // Minimums, whole steps and few periods can cost more than storage brings.
-      const other = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
-      return isBetter(other.plan, settled.plan) ? other : passed;
+      // Minimums, whole steps and few periods can cost more than storage brings, or than vehicles that give do.
+      const others = [planIdle(problem, solvers, leftMs)];
+      if (problem.site.battery !== undefined && problem.sessions.some(({ discharge }) => discharge))
+        others.push(planWithStorage(withoutGiving(problem), solvers, leftMs));
+      return others.reduce((best, other) => (isBetter(other.plan, best.plan) ? other : best), passed);
     }
     faults.push(...(settled?.excesses ?? []));
   }
-  const planned = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
+  const planned = planIdle(problem, solvers, leftMs);
   return { ...planned, excesses: [...faults, ...planned.excesses] };
+}
+
+/** The plan of the vehicles while storage does nothing; its objective is comparable with those of plans that use it. */
+function planIdle(problem: Problem, solvers: Solvers, leftMs: () => number): Planned {
+  const { plan, excesses } = withStorageIdle(
+    problem,
+    planVehicles(withIdleStorage(problem), solvers, leftMs),
+  );
+  const charging = chargingOf(problem);
+  const batteryW = new Float64Array(problem.slotStartsMs.length - 1);
+  const { unit } = pricingOf(problem, charging);
+  const idle =
+    unit * storageCost(problem, charging, { batteryW, given: problem.sessions.map(() => undefined) });
+  const [objective, bound] = [plan.solve.objective + idle, plan.solve.bound + idle];
+  return {
+    plan: { ...plan, solve: { ...plan.solve, objective, bound, gap: gapOf(objective, bound) } },
+    excesses,
+  };
+}
+
+/** The problem in which no vehicle gives anything. */
+function withoutGiving(problem: Problem): Problem {
+  return { ...problem, sessions: problem.sessions.map((session) => ({ ...session, discharge: undefined })) };
+}
+
+/** What vehicles can give beside what a plan lets them charge, of what was planned for them. */
+function givenBeside(
+  problem: Problem,
+  charging: Charging,
+  power: PowerPlan,
+  storage: StoragePlan,
+): DischargePlan {
+  const sent = withStorage(problem, charging, storage);
+  const profiled = allowedPowers(sent, power).map((powerW) => powerW.map((w) => Math.max(0, -w)));
+  return affordable(
+    problem,
+    charging,
+    power,
+    storage.given.map((givesW, i) => givesW && profiled[i]),
+  );
+}
+
+function givesLess(charging: Charging, given: DischargePlan, planned: DischargePlan): boolean {
+  const givenWh = (plan: DischargePlan) =>
+    plan.reduce((sumWh, givesW, i) => {
+      const { first, hours } = charging.stays[i];
+      return sumWh + hours.reduce((wh, h, n) => wh + h * (givesW?.[first + n] ?? 0), 0);
+    }, 0);
+  return givenWh(given) < givenWh(planned) - NOTABLE_WH;
 }
 
 /** Whether a plan with storage is far from its bound or has none, or leaves vehicles short of more than it should. */
@@ -302,14 +363,7 @@ function settle(
   leftMs: () => number,
 ): Planned & { faults: Excess[] } {
   const { power } = candidate;
-  const sent = withStorage(problem, charging, storage);
-  const profiled = allowedPowers(sent, power).map((powerW) => powerW.map((w) => Math.max(0, -w)));
-  const given = affordable(
-    problem,
-    charging,
-    power,
-    storage.given.map((givesW, i) => givesW && profiled[i]),
-  );
+  const given = givenBeside(problem, charging, power, storage);
   const worthOf = (batteryW: Float64Array): number => {
     const site = withStorage(problem, charging, { batteryW, given, peakW: Number.POSITIVE_INFINITY });
     return (

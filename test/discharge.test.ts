@@ -220,6 +220,22 @@ describe("one vehicle that may give", () => {
     expect(plan(tight).sessionPlans[0].powerW[0]).toBe(-6900);
   });
 
+  it("gives at its least power where the building draws less than that, in the hours in which it pays", () => {
+    // 2 of the least 4.1 kW replace import at 0.50, the rest is sold at 0.05: 1.105 for what costs 0.506 to charge again,
+    // 4.1 kWh / 0.81 at 0.10. At 0.20 it would be 0.505 for the same 0.506.
+    const one = site({
+      prices: [0.1, 0.1, 0.5, 0.5, 0.2, 0.1],
+      baseW: [0, 0, 2000, 2000, 2000, 0],
+      rate: { exportPricePerKwh: series(START_MS, HOUR, [0.05]) },
+      charger: { minPowerW: 4100 },
+      vehicle: { energyWh: 0, battery: battery(), discharge: discharge() },
+    });
+    const { sessionPlans, summary } = plan(one);
+    expect(Array.from(sessionPlans[0].powerW, (w) => Math.min(0, w))).toEqual([0, 0, -4100, -4100, 0, 0]);
+    // The building's 2 kWh at 0.20, 10.1 kWh at 0.10, less 4.2 kWh sold.
+    expect(summary.siteEnergyCost).toBeCloseTo(0.4 + (8.2 / 0.81) * 0.1 - 4.2 * 0.05, 2);
+  });
+
   it("is only charged in the safe plan", () => {
     const { plan: safe } = planSafely(site({ prices: [0.5, 0.1, 0.1], baseW: [20_000, 0, 0] }));
     expect(Math.min(...safe.sessionPlans[0].powerW)).toBe(0);

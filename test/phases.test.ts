@@ -4,6 +4,7 @@ import { chargingOf } from "../src/domain/charging.ts";
 import { energyWh } from "../src/domain/delivery.ts";
 import type { SitePlan } from "../src/domain/plan.ts";
 import type { Evse, Problem, Session, Site } from "../src/domain/problem.ts";
+import { shortfallDustWh } from "../src/model/explain.ts";
 import { leastLoss } from "../src/model/phases.ts";
 import { validatorFor } from "./ocpp/schema.ts";
 import {
@@ -233,8 +234,12 @@ describe("random sites with chargers that change their phases", () => {
       const one = sunny(withTaper(hardProblem(seed, { vehicles: [1, 8], hours: 10 }), seed), seed);
       const charging = chargingOf(one);
       plan(one).sessionPlans.forEach(({ powerW, plannedEnergyWh, numberPhases = [] }, i) => {
-        const wholeWh = Math.min(energyWh(one, charging, i, powerW), one.sessions[i].energyWh);
-        expect(Math.abs(plannedEnergyWh - wholeWh), `seed ${seed}`).toBeLessThan(0.6);
+        const needWh = one.sessions[i].energyWh;
+        const wholeWh = Math.min(energyWh(one, charging, i, powerW), needWh);
+        // What is missing by rounding is not told.
+        expect(Math.abs(plannedEnergyWh - wholeWh), `seed ${seed}`).toBeLessThan(
+          shortfallDustWh(needWh) + 0.1,
+        );
         if (numberPhases.includes(1) && numberPhases.includes(3)) switched++;
       });
     }

@@ -1,13 +1,17 @@
 import { rangeOver } from "../domain/series.ts";
 import { LINES, lineLoads, voltagesOf } from "../domain/wiring.ts";
 import type { LoadedProgram, Solution } from "../solve/solver.ts";
-import type { LpBuilder } from "./lp.ts";
+import type { Lp, LpBuilder } from "./lp.ts";
 import { WEAR } from "./pricing.ts";
 import type { Powers } from "./program.ts";
 
 // What a solver leaves of a power that is meant to be 0, or short of a whole step, kW.
 const DUST_KW = 1e-6;
 const MOST_ROUNDS = 4;
+// Columns up to which what is given is brought together in several ways.
+const SMALL_COLUMNS = 2000;
+// Shares of the slots in which that is tried.
+const SHARES = [1, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12];
 
 /** What a kWh that a vehicle gives costs: its driver's price and wear less the import that it saves. */
 export function givingCost(
@@ -121,36 +125,112 @@ export function openGiving(
   }
 }
 
+/** What a vehicle gives in a slot, between 0 and the least that its charger takes. */
+interface Between {
+  /** Entry of the program. */
+  n: number;
+  i: number;
+  k: number;
+  kw: number;
+}
+
 /**
- * Solves until nothing that is given lies between 0 and the least that a charger takes: rounded to the
- * nearer of the two, or to 0 where that can't be.
+ * A solution in which nothing that is given lies between 0 and the least that a charger takes. Each is rounded to
+ * the nearer of the two, or to 0 where that can't be; at small sites, where a building draws less than the least, what
+ * vehicles give is also brought together in the slots in which it saves most, in all of them or in some, and the
+ * best of these is taken.
  */
 export function solveGiving(
   powers: Powers,
+  lp: Lp,
   loaded: LoadedProgram,
   relaxed: Solution,
   solve: () => Solution,
 ): Solution | undefined {
+  if (relaxed.status !== "optimal") return undefined;
+  const between = betweenIn(powers, relaxed);
+  const isNear = ({ i, kw }: Between) => kw >= powers.charging.ranges[i].minPowerW / 2000;
+  const choices = [new Set(between.filter(isNear))];
+  if (between.length > 0 && relaxed.primal.length <= SMALL_COLUMNS)
+    for (const share of SHARES) choices.push(dearest(powers, between, share));
+  const solveFor = (choice: ReadonlySet<Between>) => {
+    for (const one of between) setGiving(powers, lp, loaded, one, choice.has(one));
+    const solution = solve();
+    return solution.status === "infeasible" ? undefined : rounded(powers, lp, loaded, solution, solve);
+  };
+  let best: { solution: Solution; choice: ReadonlySet<Between> } | undefined;
+  let last: ReadonlySet<Between> | undefined;
+  for (const choice of choices) {
+    last = choice;
+    const solution = between.length === 0 ? relaxed : solveFor(choice);
+    if (solution === undefined) continue;
+    if (solution === undefined) continue;
+    if (best === undefined || solution.objective < best.solution.objective) best = { solution, choice };
+  }
+  if (best !== undefined) return best.choice === last ? best.solution : solveFor(best.choice);
+  // Nothing at all can always be given.
+  return solveFor(new Set());
+}
+
+function betweenIn(powers: Powers, { primal }: Solution): Between[] {
   const { charging, given, offsets } = powers;
-  let solution = relaxed;
-  for (let round = 0; solution.status === "optimal"; round++) {
-    const between: { column: number; minKw: number; maxKw: number; kw: number }[] = [];
-    for (const i of givingSessions(powers)) {
-      const minKw = charging.ranges[i].minPowerW / 1000;
-      const maxKw = charging.ranges[i].maxDischargePowerW / 1000;
-      for (let n = offsets[i]; n < offsets[i + 1]; n++) {
-        const kw = solution.primal[given[n]];
-        if (kw > DUST_KW && kw < minKw - DUST_KW) between.push({ column: given[n], minKw, maxKw, kw });
-      }
+  const between: Between[] = [];
+  for (const i of givingSessions(powers)) {
+    const minKw = charging.ranges[i].minPowerW / 1000;
+    for (let n = offsets[i]; n < offsets[i + 1]; n++) {
+      const kw = primal[given[n]];
+      const k = charging.stays[i].first + n - offsets[i];
+      if (kw > DUST_KW && kw < minKw - DUST_KW) between.push({ n, i, k, kw });
     }
+  }
+  return between;
+}
+
+/** Lets a vehicle give in a slot, and then not charge in it, or the other way round. */
+function setGiving(
+  { charging, given, columns, extras }: Powers,
+  lp: Lp,
+  loaded: LoadedProgram,
+  { n, i }: Between,
+  isOn: boolean,
+): void {
+  const { minPowerW, maxDischargePowerW } = charging.ranges[i];
+  loaded.setBounds(given[n], isOn ? minPowerW / 1000 : 0, isOn ? maxDischargePowerW / 1000 : 0);
+  for (const column of [columns[n], extras[n]]) {
+    if (column >= 0) loaded.setBounds(column, isOn ? 0 : lp.lower[column], isOn ? 0 : lp.upper[column]);
+  }
+}
+
+/** For each session a share of its slots, those in which giving saves most. */
+function dearest(powers: Powers, between: readonly Between[], share: number): Set<Between> {
+  const sessions = new Set(between.map(({ i }) => i));
+  return new Set(
+    [...sessions].flatMap((i) =>
+      between
+        .filter((one) => one.i === i)
+        .sort((a, b) => givingCost(powers, i, a.k) - givingCost(powers, i, b.k) || b.kw - a.kw || a.k - b.k)
+        .filter((_, place, { length }) => place < Math.max(1, Math.round(share * length))),
+    ),
+  );
+}
+
+/** Rounds what is given until nothing lies between; undefined where no solution is found. */
+function rounded(
+  powers: Powers,
+  lp: Lp,
+  loaded: LoadedProgram,
+  start: Solution,
+  solve: () => Solution,
+): Solution | undefined {
+  let solution = start;
+  for (let round = 0; solution.status === "optimal"; round++) {
+    const between = betweenIn(powers, solution);
     if (between.length === 0) return solution;
     const mayRise = round < MOST_ROUNDS;
-    for (const { column, minKw, maxKw, kw } of between) {
-      const isOn = mayRise && kw >= minKw / 2;
-      loaded.setBounds(column, isOn ? minKw : 0, isOn ? maxKw : 0);
-    }
+    for (const one of between)
+      setGiving(powers, lp, loaded, one, mayRise && one.kw >= powers.charging.ranges[one.i].minPowerW / 2000);
     const next = solve();
-    if (next.status === "infeasible") for (const { column } of between) loaded.setBounds(column, 0, 0);
+    if (next.status === "infeasible") for (const one of between) setGiving(powers, lp, loaded, one, false);
     solution = next.status === "infeasible" ? solve() : next;
   }
   return undefined;

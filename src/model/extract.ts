@@ -53,7 +53,36 @@ function rounded(program: Program, solved: PowerPlan): { plan: PowerPlan; room: 
     }
   });
   trim(program, plan, room);
+  problem.sessions.forEach(({ uninterruptible }, i) => {
+    if (uninterruptible) keepOneBlock(program, plan, room, i);
+  });
   return { plan, room };
+}
+
+/**
+ * Of a session that must not be paused, and that rounding or trimming has left a gap in, only one block: the one that is
+ * under way, else the one with most energy.
+ */
+function keepOneBlock({ problem, charging }: Program, plan: PowerPlan, room: Room, i: number): void {
+  const { first, end, hours } = charging.stays[i];
+  const blocks: (Run & { energyWh: number })[] = [];
+  for (let k = first; k < end; k++) {
+    if (plan[i][k] <= 0) continue;
+    const last = blocks[blocks.length - 1];
+    if (last?.to === k) last.to = k + 1;
+    else blocks.push({ from: k, to: k + 1, energyWh: 0 });
+    blocks[blocks.length - 1].energyWh += plan[i][k] * hours[k - first];
+  }
+  if (blocks.length < 2) return;
+  const most = blocks.reduce((best, block) => (block.energyWh > best.energyWh ? block : best));
+  const kept = isCharging(problem, i) && blocks[0].from === first ? blocks[0] : most;
+  for (const block of blocks) {
+    if (block === kept) continue;
+    for (let k = block.from; k < block.to; k++) {
+      room.take(i, k, -plan[i][k]);
+      plan[i][k] = 0;
+    }
+  }
 }
 
 /** A solved plan, W, rounded down to whole steps of the chargers. */

@@ -14,7 +14,7 @@ import { addCircuitRows } from "./circuits.ts";
 import { addReverseRows, givenIn, givingCost, openGiving, solveGiving } from "./discharge.ts";
 import { addEnergyRows } from "./energy.ts";
 import { powersOf } from "./formulate.ts";
-import { LpBuilder } from "./lp.ts";
+import { type Lp, LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR, WEAR } from "./pricing.ts";
 import { addPowerEntry, type EnergyColumns, type Powers, powerKw } from "./program.ts";
 
@@ -108,9 +108,10 @@ export function scheduleStorage(
     },
   );
   addImportRows(powers, builder, slots, columns);
-  const loaded = solver.load(builder.build());
+  const lp = builder.build();
+  const loaded = solver.load(lp);
   try {
-    return solveInTurn({ powers, energy, loaded, slots, columns, stored, closed }, leftMs);
+    return solveInTurn({ powers, energy, lp, loaded, slots, columns, stored, closed }, leftMs);
   } finally {
     loaded.dispose();
   }
@@ -289,6 +290,7 @@ function addImportRows(
 interface StorageProgram {
   powers: Powers;
   energy: readonly EnergyColumns[];
+  lp: Lp;
   loaded: LoadedProgram;
   slots: readonly Slot[];
   columns: FlowColumns;
@@ -303,7 +305,7 @@ interface StorageProgram {
  * and solves with it.
  */
 function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan | undefined {
-  const { powers, energy, loaded, slots, columns, stored, closed } = program;
+  const { powers, energy, lp, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
   const { battery, tariff } = problem.site;
   const solve = () => loaded.solve({ timeLimitMs: leftMs(), method: "SIMPLEX_UNPERTURBED" });
@@ -337,7 +339,7 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
     });
   }
   const relaxed = solve();
-  const solution = solveGiving(powers, loaded, relaxed, solve);
+  const solution = solveGiving(powers, lp, loaded, relaxed, solve);
   if (solution === undefined) return undefined;
   const powersW = slots.map((_, k) =>
     battery === undefined ? 0 : 1000 * (solution.primal[columns.into + k] - solution.primal[columns.out + k]),
