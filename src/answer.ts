@@ -94,13 +94,13 @@ export function answer(
   };
 
   const drawn = sent.map((powerW, i) => drawnOf(sessions[i], powerW));
-  const measures = measure(problem, charging, drawn);
-  const results = sessions.map((_, i) => resultOf(problem, charging, candidate, drawn, i));
+  // What a part of a stay misses another may have charged, or found in the battery.
   const whole = withWholeStays(problem);
   const wholeCharging = whole === problem ? charging : chargingOf(whole);
+  const drawnInStays = stays.map((stay) => added(stay.map((i) => drawn[i])));
+  const measures = measure(whole, wholeCharging, drawnInStays);
   const onlyCharged = withoutDischarge(whole, wholeCharging);
   const asap = measure(onlyCharged, wholeCharging, greedy(onlyCharged, wholeCharging, "ARRIVAL"));
-  const drawnInStays = stays.map((stay) => added(stay.map((i) => drawn[i])));
   const told = {
     problem: whole,
     charging: wholeCharging,
@@ -111,17 +111,17 @@ export function answer(
   };
   const sessionPlans = stays.map((stay, n): SessionPlan => {
     const [first] = stay;
-    const ofStay = stay.map((i) => results[i]);
-    const shortfallWh = sum(ofStay.map((result) => result.shortfallWh));
+    const planned = {
+      unmergedW: added(stay.map((i) => candidate.unmerged[i])),
+      relaxedWh: candidate.relaxedShortWh && sum(stay.map((i) => candidate.relaxedShortWh?.[i] ?? 0)),
+    };
+    const result = resultOf(whole, wholeCharging, planned, drawnInStays, n);
     const againWh = chargedAgainWh(problem, charging, first);
-    const needWh = sum(stay.map((i) => sessions[i].energyWh)) - againWh;
+    const needWh = whole.sessions[n].energyWh - againWh;
     const outcome = {
-      plannedEnergyWh: needWh - shortfallWh,
-      shortfallWh,
-      shortfallCauses: [...new Set(ofStay.flatMap((result) => result.shortfallCauses))],
-      completeMs: shortfallWh > 0 ? undefined : ofStay.findLast(({ completeMs }) => completeMs)?.completeMs,
-      energyCost: sum(stay.map((i) => measures.energyCosts[i])),
-      minimumShortfallWh: sum(ofStay.map((result) => result.minimumShortfallWh)),
+      ...result,
+      plannedEnergyWh: needWh - result.shortfallWh,
+      energyCost: measures.energyCosts[n],
       ...givenBy(problem, charging, first),
     };
     // What is charged to be given again is bought for another end.
@@ -194,11 +194,11 @@ function during(steps: readonly PowerStep[], { arrivalMs, departureMs, goesOn }:
   return goesOn ? [...own, { atMs: departureMs, powerW: 0 }] : own;
 }
 
-/** What a session gets, and why it does not get more. */
+/** What a session, which is all of a stay, gets, and why it does not get more. */
 function resultOf(
   problem: Problem,
   charging: Charging,
-  candidate: Candidate,
+  planned: { unmergedW: Float64Array; relaxedWh: number | undefined },
   drawn: PowerPlan,
   i: number,
 ): Pick<SessionPlan, "shortfallWh" | "shortfallCauses" | "completeMs" | "minimumShortfallWh"> {
@@ -207,8 +207,8 @@ function resultOf(
   const shortfallWh = missingWh > SHORTFALL_DUST_WH ? missingWh : 0;
   const stages = {
     sentWh: shortfallWh,
-    plannedWh: needWh - energyWh(problem, charging, i, candidate.unmerged[i]),
-    relaxedWh: candidate.relaxedShortWh?.[i],
+    plannedWh: needWh - energyWh(problem, charging, i, planned.unmergedW),
+    relaxedWh: planned.relaxedWh,
   };
   const { maxPowerW } = charging.ranges[i];
   return {

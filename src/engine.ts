@@ -4,7 +4,7 @@ import { withBatteryPlan, withVehiclePlan } from "./domain/battery.ts";
 import { type Charging, chargingOf } from "./domain/charging.ts";
 import { checkBattery, type Excess } from "./domain/check.ts";
 import { energyWh, mostEnergyWh } from "./domain/delivery.ts";
-import { affordable, drawnOf, withDischarge } from "./domain/discharge.ts";
+import { affordable, drawnOf, withDischarge, withSpare } from "./domain/discharge.ts";
 import { WattslotError } from "./domain/errors.ts";
 import { greedy } from "./domain/greedy.ts";
 import type { PlanStatus, PowerPlan, SessionPlan, SitePlan } from "./domain/plan.ts";
@@ -184,12 +184,14 @@ function planWithStorage(
   const storage = scheduleStorage(problem, charging, solvers.highs, scarce, () => leftMs() - laterMs);
   const faults: Excess[] = [];
   if (storage !== undefined) {
-    const fixed = withStorage(problem, charging, storage);
+    const open = withSpare(problem, storage.spareWh);
+    const fixed = withStorage(open, charging, storage);
     const safe = greedy(fixed, charging, "LEAST_SLACK");
     const candidate = findPlan(fixed, charging, safe, solvers, leftMs, storage);
-    const settled = candidate && settle(problem, charging, candidate, storage, solvers.highs, leftMs);
+    const settled = candidate && settle(open, charging, candidate, storage, solvers.highs, leftMs);
     if (settled?.excesses.length === 0) {
-      const shortWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
+      const relaxedWh = candidate?.relaxedShortWh?.reduce((sumWh, wh) => sumWh + wh, 0) ?? 0;
+      const shortWh = Math.min(relaxedWh * (1 + DOUBTFUL_GAP), missedWh(idle, charging, idleSafe));
       if (!isDoubtful(settled.plan, shortWh) || leftMs() <= 0) return settled;
       // Minimums, whole steps and few periods can cost more than storage brings.
       const other = withStorageIdle(problem, planVehicles(idle, solvers, leftMs));
@@ -201,10 +203,18 @@ function planWithStorage(
   return { ...planned, excesses: [...faults, ...planned.excesses] };
 }
 
-/** Whether a plan with storage is far from its bound, or leaves vehicles short of more than the relaxed one. */
-function isDoubtful(plan: SitePlan, relaxedShortWh: number): boolean {
-  if (plan.solve.gap > DOUBTFUL_GAP || shortIn(plan, "minimumShortfallWh") > NOTABLE_WH) return true;
-  return shortIn(plan, "shortfallWh") > relaxedShortWh * (1 + DOUBTFUL_GAP) + NOTABLE_WH;
+/** Whether a plan with storage is far from its bound or has none, or leaves vehicles short of more than it should. */
+function isDoubtful(plan: SitePlan, shortWh: number): boolean {
+  if (!(plan.solve.gap <= DOUBTFUL_GAP) || shortIn(plan, "minimumShortfallWh") > NOTABLE_WH) return true;
+  return shortIn(plan, "shortfallWh") > shortWh + NOTABLE_WH;
+}
+
+/** What a plan leaves the vehicles short of, Wh. */
+function missedWh(problem: Problem, charging: Charging, plan: PowerPlan): number {
+  return problem.sessions.reduce(
+    (sumWh, session, i) => sumWh + Math.max(0, session.energyWh - energyWh(problem, charging, i, plan[i])),
+    0,
+  );
 }
 
 /** The problem with the use of its storage known: load, production, and what vehicles have to charge again. */
@@ -246,13 +256,20 @@ function settle(
   };
   const { unit } = pricingOf(problem, charging);
   const tell = (used: Storage, objective: number): Planned => {
-    const gap = gapOf(objective, storage.bound);
+    // From inside, and up to the first plan's peak, is not all that a plan may do: it can be better than the bound.
+    const bound = Math.min(storage.bound, objective);
+    const gap = gapOf(objective, bound);
     // The bound on the battery's import is no limit of the site.
     const site = withStorage(problem, charging, { ...used, peakW: Number.POSITIVE_INFINITY });
     const { plan, excesses, sent } = answer(site, charging, {
       ...candidate,
       status: gap <= MIP_GAP ? "OPTIMAL" : "FEASIBLE",
-      report: (powerW) => ({ ...candidate.report(powerW), objective: objective * unit, gap }),
+      report: (powerW) => ({
+        ...candidate.report(powerW),
+        objective: objective * unit,
+        bound: bound * unit,
+        gap,
+      }),
     });
     if (problem.site.battery === undefined) return { plan, excesses };
     return {

@@ -3,6 +3,7 @@ import type { PowerPlan } from "./plan.ts";
 import type { Circuit, Problem } from "./problem.ts";
 import { rangeOver, type Series } from "./series.ts";
 import { slotProduction, slotPv } from "./surplus.ts";
+import { voltagesOf } from "./wiring.ts";
 
 const SITE_BATTERY = "site battery";
 const VEHICLES = "vehicles of circuit";
@@ -80,6 +81,7 @@ function lower(problem: Problem, series: Series | undefined, limitW: Float64Arra
 export function withVehiclePlan(problem: Problem, charging: Charging, plan: PowerPlan): Problem {
   const { site } = problem;
   const slotCount = problem.slotStartsMs.length - 1;
+  const voltages = voltagesOf(site);
   const loads = new Map<number, Float64Array[]>();
   plan.forEach((powerW, i) => {
     const { circuit } = site.evses[problem.sessions[i].evse];
@@ -88,7 +90,7 @@ export function withVehiclePlan(problem: Problem, charging: Charging, plan: Powe
     const { phases } = charging.ranges[i];
     for (const phase of phases) {
       for (let k = 0; k < slotCount; k++)
-        linesA[phase - 1][k] += powerW[k] / phases.length / site.nominalVoltageV;
+        linesA[phase - 1][k] += powerW[k] / phases.length / voltages[circuit];
     }
   });
   const vehicles = [...loads].map(([parent, linesA]) => ({

@@ -45,6 +45,18 @@ export function chargedAgainWh(problem: Problem, charging: Charging, i: number):
   return discharge === undefined ? 0 : Math.max(0, givenWh(problem, charging, i) - discharge.spareWh);
 }
 
+/**
+ * The same problem with what each vehicle gives for good of what it has to spare, Wh, known: where that is kept
+ * in its battery, or it is paid to charge, it charges again what it could have spared.
+ */
+export function withSpare(problem: Problem, spareWh: readonly number[]): Problem {
+  const sessions = problem.sessions.map((session, i) => ({
+    ...session,
+    discharge: session.discharge && { ...session.discharge, spareWh: spareWh[i] },
+  }));
+  return { ...problem, sessions };
+}
+
 /** The same problem with what the vehicles give known in each slot: the rest is to charge them. */
 export function withDischarge(problem: Problem, charging: Charging, plan: DischargePlan): Problem {
   const settled: Problem = {

@@ -169,6 +169,7 @@ export interface Session {
 
 /** A vehicle's battery. Energies are those stored in it. */
 export interface VehicleBattery {
+  /** Where the vehicle counts as full: it takes nothing above. */
   capacityWh: number;
   /** Stored when the plan or the stay begins. */
   storedWh: number;
@@ -183,6 +184,8 @@ export interface DepartureChance {
   atMs: number;
   /** That the vehicle has left by then, 0 to 1. */
   probability: number;
+  /** Energy that it could have by then, of which what is missing counts; undefined: what its own stay allows. */
+  dueWh?: number;
 }
 
 /** Bounds of a vehicle's discharge. */

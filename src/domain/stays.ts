@@ -1,3 +1,5 @@
+import { chargingOf } from "./charging.ts";
+import { energyByWh } from "./delivery.ts";
 import type { Problem, Session } from "./problem.ts";
 
 /** A part of a stay on a number of phases, and what is charged in it. */
@@ -23,22 +25,39 @@ export function staysOf({ sessions }: Problem): number[][] {
 
 /** The problem with stays cut into parts of one number of phases; undefined: as it is. */
 export function withParts(problem: Problem, parts: readonly (readonly StayPart[] | undefined)[]): Problem {
+  const charging = chargingOf(problem);
   const sessions = problem.sessions.flatMap((session, i) => {
     const ofStay = parts[i];
-    return ofStay === undefined ? [session] : cut(session, ofStay);
+    if (ofStay === undefined) return [session];
+    const fullW = new Float64Array(problem.slotStartsMs.length - 1).fill(charging.ranges[i].maxPowerW);
+    const mostByWh = (atMs: number) => energyByWh(problem, charging, i, fullW, atMs);
+    return cut(session, ofStay, mostByWh);
   });
   return { ...problem, sessions };
 }
 
-function cut(session: Session, parts: readonly StayPart[]): Session[] {
+/** `mostByWh` tells what the stay allows by a time on as many phases as the vehicle can use. */
+function cut(session: Session, parts: readonly StayPart[], mostByWh: (atMs: number) => number): Session[] {
   let storedWh = session.battery?.storedWh ?? 0;
   let minimumWh = session.minimum?.energyWh ?? 0;
+  // One that is due before the vehicle comes is missed in the first.
+  const lastDue = Math.max(
+    0,
+    parts.findLastIndex(({ fromMs }) => fromMs < (session.minimum?.byMs ?? fromMs)),
+  );
+  // Whatever the phases, the same counts as missing: else fewer would seem better where they can do less.
+  const leftWh = session.departureChances.map(({ atMs }) => Math.min(session.energyWh, mostByWh(atMs)));
   return parts.map(({ fromMs, toMs, phaseCount, energyWh }, n) => {
     const { battery, minimum } = session;
     const before = storedWh;
     storedWh += energyWh * (battery?.efficiency ?? 1);
-    const dueWh = Math.min(minimumWh, energyWh);
+    const dueWh = n < lastDue ? Math.min(minimumWh, energyWh) : minimumWh;
     minimumWh -= dueWh;
+    const departureChances = session.departureChances.map((chance, c) => {
+      const ofPartWh = Math.min(leftWh[c], energyWh);
+      leftWh[c] -= ofPartWh;
+      return { ...chance, dueWh: ofPartWh };
+    });
     return {
       ...session,
       arrivalMs: fromMs,
@@ -46,8 +65,9 @@ function cut(session: Session, parts: readonly StayPart[]): Session[] {
       phaseCount,
       energyWh,
       battery: battery && { ...battery, storedWh: Math.min(before, battery.capacityWh) },
+      departureChances,
       minimum:
-        minimum === undefined || minimum.byMs <= fromMs || dueWh <= 0
+        minimum === undefined || n > lastDue || dueWh <= 0
           ? undefined
           : { energyWh: dueWh, byMs: Math.min(minimum.byMs, toMs) },
       goesOn: n + 1 < parts.length,

@@ -14,8 +14,8 @@ const MOST_POINTS = 101;
 export const FULL_SHARE = 0.01;
 
 /**
- * A need given by the state of charge: energy at the meter, Wh, the battery without its charge curve, and what
- * is stored above the target, as energy at the meter.
+ * A need given by the state of charge: energy at the meter, Wh, the battery without its charge curve, which
+ * takes nothing once the vehicle counts as full, and what is stored above the target, as energy at the meter.
  */
 export function readStateOfCharge(
   findings: Findings,
@@ -53,7 +53,12 @@ export function readStateOfCharge(
   return {
     energyWh,
     spareWh,
-    battery: { capacityWh, storedWh: (soc / 100) * capacityWh, efficiency, chargeCurve: [] },
+    battery: {
+      capacityWh: (full / 100) * capacityWh,
+      storedWh: (soc / 100) * capacityWh,
+      efficiency,
+      chargeCurve: [],
+    },
   };
 }
 
@@ -77,7 +82,6 @@ export function readChargeCurve(
   findings: Findings,
   field: string,
   { chargeCurve, need }: wire.Session,
-  capacityWh: number | undefined,
   fullPowerW: number,
 ): VehicleBattery["chargeCurve"] {
   const at = `${field}.charge_curve`;
@@ -94,13 +98,13 @@ export function readChargeCurve(
     if (!Number.isNaN(soc)) last = soc;
     return { soc, maxPowerW: findings.number(`${at}[${n}].max_power_w`, maxPowerW, POWER_W) };
   });
-  if (need?.$case !== "stateOfCharge" || capacityWh === undefined) return [];
-  const { bulkSocPercent, fullSocPercent } = need.value;
+  if (need?.$case !== "stateOfCharge") return [];
+  const { bulkSocPercent, fullSocPercent, batteryCapacityWh } = need.value;
   if (points.length === 0 && bulkSocPercent !== undefined && fullPowerW > 0) {
     points.push(
       { soc: bulkSocPercent, maxPowerW: fullPowerW },
       { soc: fullSocPercent ?? 100, maxPowerW: FULL_SHARE * fullPowerW },
     );
   }
-  return points.map(({ soc, maxPowerW }) => ({ storedWh: (soc / 100) * capacityWh, maxPowerW }));
+  return points.map(({ soc, maxPowerW }) => ({ storedWh: (soc / 100) * batteryCapacityWh, maxPowerW }));
 }

@@ -269,8 +269,9 @@ function readInstalledPlans(
       findings.wrong(`${field}.session_id`, `the same as that of installed_plans[${other}]`);
     if (powerW === undefined) findings.wrong(`${field}.power_w`, "is required");
     const evse = evses[sessionOf.get(sessionId)?.evse ?? -1];
-    const mostGivenW = (evse?.maxDischargePowerW ?? 0) > 0 ? LARGEST.powerW : 0;
-    const range = { min: 0 - mostGivenW, max: LARGEST.powerW };
+    // Where what the charger gives is wrong itself, what it was told may be right.
+    const onlyCharges = evse === undefined || evse.maxDischargePowerW === 0;
+    const range = { min: onlyCharges ? 0 : -LARGEST.powerW, max: LARGEST.powerW };
     const series = readSeries(findings, `${field}.power_w`, powerW, range, planStartMs);
     const id = findings.whole(
       `${field}.charging_profile_id`,

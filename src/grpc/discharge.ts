@@ -6,10 +6,10 @@ import { type Findings, LARGEST } from "./findings.ts";
 export function readDischarge(
   findings: Findings,
   field: string,
-  discharge: wire.Discharge | undefined,
+  { discharge, need }: wire.Session,
   session: Session,
   evse: Evse | undefined,
-  { spareWh, planStartMs }: { spareWh: number; planStartMs: number },
+  { spareWh, planStartMs, fullPowerW }: { spareWh: number; planStartMs: number; fullPowerW: number },
 ): Discharge | undefined {
   if (discharge === undefined) return undefined;
   const maxPowerW = findings.number(`${field}.max_power_w`, discharge.maxPowerW, {
@@ -22,16 +22,16 @@ export function readDischarge(
     max: LARGEST.pricePerKwh,
   });
   const { battery } = session;
-  if (battery === undefined) {
+  if (battery === undefined || need?.$case !== "stateOfCharge") {
     findings.wrong(field, "needs state_of_charge");
     return undefined;
   }
-  const reason = evse && whyOnlyCharged(session, evse, planStartMs);
+  const reason = evse && whyOnlyCharged(session, evse, { planStartMs, fullPowerW });
   if (reason !== undefined) {
     findings.notice("DISCHARGE_NOT_POSSIBLE", field, `${reason}: the vehicle is only charged`);
     return undefined;
   }
-  const minStoredWh = (kept / 100) * battery.capacityWh;
+  const minStoredWh = (kept / 100) * need.value.batteryCapacityWh;
   if (battery.storedWh < minStoredWh) {
     findings.notice(
       "DISCHARGE_BELOW_MINIMUM",
@@ -51,7 +51,7 @@ export function readDischarge(
 function whyOnlyCharged(
   { uninterruptible, transactionId, arrivalMs }: Session,
   { ocpp, maxDischargePowerW }: Evse,
-  planStartMs: number,
+  { planStartMs, fullPowerW }: { planStartMs: number; fullPowerW: number },
 ): string | undefined {
   if (maxDischargePowerW === 0) return "its EVSE has no max_discharge_power_w";
   if (ocpp.version !== "2.1") return `OCPP ${ocpp.version} has no way to ask for it, only 2.1 has`;
@@ -59,5 +59,6 @@ function whyOnlyCharged(
   // Whichever vehicle comes next would be emptied by a TxDefaultProfile.
   if (ocpp.prefersTxDefaultProfile) return "only a TxProfile may ask for it, and its charger is sent none";
   if (transactionId === "" && arrivalMs <= planStartMs) return "its transaction is not known";
+  if (fullPowerW === 0) return "its limits and its charger's leave no power to charge again with";
   return uninterruptible ? "its charging must not be interrupted" : undefined;
 }

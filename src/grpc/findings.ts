@@ -15,6 +15,9 @@ export const LARGEST = {
   idLength: 255,
 } as const;
 
+/** Shares of energy that arrive: what loses more is no battery, and no number that a program can be made of. */
+export const EFFICIENCY = { min: 0.01, max: 1 } as const;
+
 // A request can hold more wrong numbers than anyone reads; the rest is only counted.
 const MAX_VIOLATIONS = 1000;
 

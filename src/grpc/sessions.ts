@@ -169,13 +169,14 @@ function readSession(
     installed: undefined,
   };
   const fullPowerW = context.site === undefined ? Number.NaN : chargingRange(context.site, read).maxPowerW;
-  const chargeCurve = readChargeCurve(findings, field, session, battery?.capacityWh, fullPowerW);
+  const chargeCurve = readChargeCurve(findings, field, session, fullPowerW);
   return {
     ...read,
     battery: battery && { ...battery, chargeCurve },
-    discharge: readDischarge(findings, `${field}.discharge`, session.discharge, read, evse, {
+    discharge: readDischarge(findings, `${field}.discharge`, session, read, evse, {
       spareWh,
       planStartMs,
+      fullPowerW,
     }),
   };
 }

@@ -20,7 +20,7 @@ import {
   Phase as WirePhase,
   OcppVersion as WireVersion,
 } from "../gen/wattslot/v1/optimizer.ts";
-import { type Findings, LARGEST, quote } from "./findings.ts";
+import { EFFICIENCY, type Findings, LARGEST, quote } from "./findings.ts";
 import { readSeries } from "./series.ts";
 
 const SUPPLIES: Readonly<Record<number, Evse["supply"]>> = {
@@ -99,7 +99,7 @@ export function readSite(findings: Findings, site: wire.Site, planStartMs: numbe
     const voltageV = voltages[circuit ?? 0] ?? nominalVoltageV;
     const read = readEvse(findings, field, evse, { circuit: circuit ?? 0, voltageV });
     const efficiency = evse.efficiency ?? (read.supply === "DC" ? 0.95 : 0.9);
-    efficiencies.push(findings.number(`${field}.efficiency`, efficiency, { above: 0, max: 1 }));
+    efficiencies.push(findings.number(`${field}.efficiency`, efficiency, EFFICIENCY));
     return read;
   });
   return {
@@ -135,10 +135,11 @@ function readBattery(
       "the battery holds less than what is kept in it: it is only charged",
     );
   }
-  const efficiency = findings.number(`${field}.round_trip_efficiency`, battery.roundTripEfficiency ?? 0.9, {
-    above: 0,
-    max: 1,
-  });
+  const efficiency = findings.number(
+    `${field}.round_trip_efficiency`,
+    battery.roundTripEfficiency ?? 0.9,
+    EFFICIENCY,
+  );
   return {
     circuit: circuit ?? 0,
     capacityWh,

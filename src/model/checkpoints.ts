@@ -1,6 +1,6 @@
 import { type Charging, HOUR_MS } from "../domain/charging.ts";
 import { energyByWh } from "../domain/delivery.ts";
-import { givenWh } from "../domain/discharge.ts";
+import { chargedAgainWh, givenWh, mayGive } from "../domain/discharge.ts";
 import type { PowerPlan } from "../domain/plan.ts";
 import type { Problem } from "../domain/problem.ts";
 import type { LpBuilder } from "./lp.ts";
@@ -18,17 +18,19 @@ interface Checkpoint {
   atMs: number;
   energyKwh: number;
   weight: number;
+  /** What counts of it at most; undefined: what the session's stay allows. */
+  dueKwh?: number | undefined;
 }
 
 /**
  * A session's checkpoints. What it is to give has to be there; the minimum weighs above every requested energy. For each time at which
  * the vehicle may have left, what is then missing of its need costs its worth times the chance that
  * it leaves just then: the expected value of energy that it leaves without, so that the plan charges
- * early as far as the odds are worth it, and no further.
+ * early as far as the odds are worth it, and no further. What a vehicle has given by then is missing as well.
  */
 function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[] {
   const { problem, charging, pricing } = powers;
-  const { minimum, departureChances, priority } = problem.sessions[i];
+  const { minimum, departureChances, priority, discharge } = problem.sessions[i];
   const ofGiving = givingCheckpoints(problem, charging, i, priority * pricing.unmet);
   const checkpoints: Checkpoint[] = ofGiving;
   if (minimum !== undefined && minimum.energyWh > 0) {
@@ -37,22 +39,42 @@ function checkpointsOf(powers: Powers, i: number, needKwh: number): Checkpoint[]
     checkpoints.push({ atMs: minimum.byMs, energyKwh: minimum.energyWh / 1000, weight });
   }
   let before = 0;
-  for (const { atMs, probability } of departureChances) {
+  const whileGiving: Checkpoint[] = [];
+  for (const { atMs, probability, dueWh } of departureChances) {
     const weight = (probability - before) * pricing.worth * priority;
     before = probability;
-    // What is given later has not to be there yet.
-    const laterKwh = (givenWh(problem, charging, i) - givenWh(problem, charging, i, atMs)) / 1000;
-    if (weight > 0) checkpoints.push({ atMs, energyKwh: needKwh - laterKwh, weight });
+    if (weight <= 0) continue;
+    const dueKwh = dueWh === undefined ? undefined : dueWh / 1000;
+    if (discharge === undefined) checkpoints.push({ atMs, energyKwh: needKwh, weight, dueKwh });
+    else whileGiving.push({ atMs, energyKwh: dueWhileGivingKwh(powers, i, needKwh, atMs), weight });
   }
   const { first, end } = charging.stays[i];
   const fullW = new Float64Array(end);
   for (let k = first; k < end; k++) fullW[k] = 1000 * powers.maxKw[powers.offsets[i] + k - first];
   // Nothing costs what no plan could deliver by then.
-  return checkpoints.flatMap((checkpoint) => {
-    const mostKwh = energyByWh(problem, charging, i, fullW, checkpoint.atMs) / 1000;
+  const due = checkpoints.flatMap((checkpoint) => {
+    const mostKwh = checkpoint.dueKwh ?? energyByWh(problem, charging, i, fullW, checkpoint.atMs) / 1000;
     const energyKwh = Math.min(checkpoint.energyKwh, mostKwh, needKwh);
     return energyKwh > 0 ? [{ ...checkpoint, energyKwh }] : [];
   });
+  const isOpen = mayGive(problem.sessions[i]);
+  return [...due, ...whileGiving.filter(({ energyKwh }) => isOpen || energyKwh > 0)];
+}
+
+/**
+ * What a vehicle that may give should have charged by a time: of its own need what its stay allows, and all
+ * that it has given by then, as far as it can't spare that. What is given later has not to be there yet.
+ */
+function dueWhileGivingKwh(powers: Powers, i: number, needKwh: number, atMs: number): number {
+  const { problem, charging } = powers;
+  const { discharge } = problem.sessions[i];
+  const sessions = problem.sessions.slice();
+  sessions[i] = { ...sessions[i], discharge: undefined };
+  const fullW = new Float64Array(charging.stays[i].end).fill(charging.ranges[i].maxPowerW);
+  const mostKwh = energyByWh({ ...problem, sessions }, charging, i, fullW, atMs) / 1000;
+  const ownKwh = Math.max(0, needKwh - chargedAgainWh(problem, charging, i) / 1000);
+  const givenKwh = (givenWh(problem, charging, i, atMs) - (discharge?.spareWh ?? 0)) / 1000;
+  return Math.min(ownKwh, mostKwh) + givenKwh;
 }
 
 /** What has to be in a battery when each stretch of giving ends, so that it never holds less than what is kept. */
@@ -81,17 +103,26 @@ function hoursBefore({ problem, charging }: Powers, i: number, atMs: number): Fl
   });
 }
 
-/** Adds a row for each checkpoint: energy by then + what is missing >= what should be there. */
+/**
+ * Adds a row for each checkpoint: energy by then + what is missing >= what should be there. What the `twin` of
+ * a session charges is the session's own, too.
+ */
 export function addCheckpointRows(
   powers: Powers,
   builder: LpBuilder,
-  energy: readonly EnergyColumns[],
+  energy: readonly Pick<EnergyColumns, "energyKwh">[],
+  twin?: ReadonlyMap<number, number>,
 ): void {
   energy.forEach(({ energyKwh: needKwh }, i) => {
+    const other = twin?.get(i);
     for (const { atMs, energyKwh, weight } of checkpointsOf(powers, i, needKwh)) {
-      const missing = builder.addColumn(weight, 0, energyKwh);
+      // What a vehicle gives is missing on top.
+      const mostKwh = mayGive(powers.problem.sessions[i]) ? Number.POSITIVE_INFINITY : energyKwh;
+      const missing = builder.addColumn(weight, 0, mostKwh);
       hoursBefore(powers, i, atMs).forEach((hours, n) => {
-        if (hours > 0) addKeptEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (hours <= 0) return;
+        addKeptEntry(powers, builder, powers.offsets[i] + n, hours);
+        if (other !== undefined) addKeptEntry(powers, builder, powers.offsets[other] + n, hours);
       });
       builder.addEntry(missing, 1);
       builder.endRow(energyKwh, Number.POSITIVE_INFINITY);

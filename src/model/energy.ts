@@ -47,10 +47,11 @@ export function addEnergyRows(powers: Powers, builder: LpBuilder, scarce: boolea
     for (let n = offsets[i]; n < offsets[i + 1]; n++) addKeptEntry(powers, builder, n, hours[n]);
     // What it has to spare it may give for good.
     const spareKwh = mayGive(session) ? (session.discharge?.spareWh ?? 0) / 1000 : 0;
-    if (spareKwh > 0) builder.addEntry(builder.addColumn(0, 0, spareKwh), 1);
+    const spare = spareKwh > 0 ? builder.addColumn(0, 0, spareKwh) : -1;
+    if (spare >= 0) builder.addEntry(spare, 1);
     for (let s = 0; s < factors.length; s++) builder.addEntry(unmet + s, 1);
     if (over >= 0) builder.addEntry(over, -1);
     builder.endRow(energyKwh, energyKwh);
-    return { energyKwh, unmet, segments: factors.length, over };
+    return { energyKwh, unmet, segments: factors.length, over, spare };
   });
 }

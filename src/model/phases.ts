@@ -3,6 +3,7 @@ import type { Problem, Session } from "../domain/problem.ts";
 import { Room } from "../domain/room.ts";
 import type { StayPart } from "../domain/stays.ts";
 import type { Solver } from "../solve/solver.ts";
+import { addCheckpointRows } from "./checkpoints.ts";
 import { addCircuitRows } from "./circuits.ts";
 import { addDemandCharge, addFlatness } from "./demand.ts";
 import { powersOf } from "./formulate.ts";
@@ -66,6 +67,8 @@ export function choosePhases(
   const builder = new LpBuilder();
   const powers = powersOf(both, chargingOf(both), builder);
   addNeeds(powers, builder, simple.length, twin);
+  const needs = simple.map(({ energyWh }) => ({ energyKwh: energyWh / 1000 }));
+  addCheckpointRows(powers, builder, needs, twin);
   addCircuitRows(powers, builder, new Room(both, powers.charging));
   const surplus = addSurplus(powers, builder);
   addDemandCharge(powers, builder, surplus);

@@ -62,6 +62,8 @@ export interface EnergyColumns {
   segments: number;
   /** Column of energy above the need, forced by a minimum; -1 where none can be. */
   over: number;
+  /** Column of energy that is given for good; -1 where none can be. */
+  spare: number;
 }
 
 /** What vehicles take of the production above the base load. */

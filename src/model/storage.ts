@@ -16,7 +16,7 @@ import { addEnergyRows } from "./energy.ts";
 import { powersOf } from "./formulate.ts";
 import { LpBuilder } from "./lp.ts";
 import { horizonHours, PEAK_PER_HOUR, WEAR } from "./pricing.ts";
-import { addPowerEntry, type Powers, powerKw } from "./program.ts";
+import { addPowerEntry, type EnergyColumns, type Powers, powerKw } from "./program.ts";
 
 // What a solver leaves a whole watt short of.
 const DUST_W = 1e-5;
@@ -33,10 +33,15 @@ export interface Storage {
 export interface StoragePlan extends Storage {
   /** What it adds to the program's objective: energy bought and saved, wear, drivers' price, what is stored at the end. */
   cost: number;
-  /** Proved lower bound of vehicles and storage together, in the program's terms. */
+  /**
+   * Proved lower bound of vehicles and storage together, in the program's terms; NaN where none is: the
+   * layers that make a load flat are not in this program.
+   */
   bound: number;
   /** The highest import that the site has without its battery, W. */
   peakW: number;
+  /** What each vehicle gives for good of what it has to spare, as energy at the meter, Wh: the rest it charges again. */
+  spareWh: number[];
 }
 
 /** What importing and exporting costs in a slot with the site's own load and production as they are. */
@@ -105,7 +110,7 @@ export function scheduleStorage(
   addImportRows(powers, builder, slots, columns);
   const loaded = solver.load(builder.build());
   try {
-    return solveInTurn({ powers, loaded, slots, columns, stored, closed }, leftMs);
+    return solveInTurn({ powers, energy, loaded, slots, columns, stored, closed }, leftMs);
   } finally {
     loaded.dispose();
   }
@@ -283,6 +288,7 @@ function addImportRows(
 
 interface StorageProgram {
   powers: Powers;
+  energy: readonly EnergyColumns[];
   loaded: LoadedProgram;
   slots: readonly Slot[];
   columns: FlowColumns;
@@ -297,7 +303,7 @@ interface StorageProgram {
  * and solves with it.
  */
 function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan | undefined {
-  const { powers, loaded, slots, columns, stored, closed } = program;
+  const { powers, energy, loaded, slots, columns, stored, closed } = program;
   const { problem, charging } = powers;
   const { battery, tariff } = problem.site;
   const isLow = problem.sessions.some(
@@ -347,8 +353,9 @@ function solveInTurn(program: StorageProgram, leftMs: () => number): StoragePlan
   return {
     ...storage,
     cost: costOf(powers, slots, storage),
-    bound: relaxed.objective - offset,
+    bound: problem.preference === "FLATTEST" ? Number.NaN : relaxed.objective - offset,
     peakW: 1000 * peakKw,
+    spareWh: energy.map(({ spare }) => (spare < 0 ? 0 : 1000 * solution.primal[spare])),
   };
 }
 

@@ -39,6 +39,8 @@ export function changeOf(
   if (afterW.some((valueW) => valueW > safeSteps * stepPowerW + toleranceW)) {
     return { change: "CHANGED", pushWave: 1 };
   }
+  // A vehicle that stays would go on giving.
+  if (afterW.some((valueW) => valueW < -toleranceW)) return { change: "CHANGED", pushWave: 2 };
   return { change: "UNCHANGED", pushWave: 2 };
 }
 

@@ -298,6 +298,7 @@ const CASES: Case[] = [
     ["site.evses[0].min_power_w"],
   ],
   ["efficiency 0", ({ evses }) => (evses[0].efficiency = 0), ["site.evses[0].efficiency"]],
+  ["efficiency of nothing", ({ evses }) => (evses[1].efficiency = 1e-300), ["site.evses[1].efficiency"]],
   ["efficiency above 1", ({ evses }) => (evses[0].efficiency = 1.01), ["site.evses[0].efficiency"]],
   [
     "negative uncontrolled power",
@@ -381,8 +382,9 @@ const CASES: Case[] = [
   [
     "absurd energy by efficiency",
     ({ evses, sessions }) => {
-      evses[1].efficiency = 1e-300;
-      sessions[1].arrivalTime = undefined;
+      evses[1].efficiency = 0.01;
+      const { need } = sessions[1];
+      if (need?.$case === "stateOfCharge") need.value.batteryCapacityWh = 1e9;
     },
     ["sessions[1].state_of_charge"],
   ],
@@ -509,6 +511,17 @@ const CASES: Case[] = [
     "negative discharge power",
     ({ evses }) => (evses[1].maxDischargePowerW = -1),
     ["site.evses[1].max_discharge_power_w"],
+  ],
+  [
+    "negative discharge power, whatever its charger was told to give",
+    ({ request, evses }) => {
+      request.installedPlans[0].powerW!.values[0] = -5000;
+      const { stationId, evseId } = request.sessions.find(
+        ({ sessionId }) => sessionId === request.installedPlans[0].sessionId,
+      )!;
+      evses.find((one) => one.stationId === stationId && one.evseId === evseId)!.maxDischargePowerW = -1;
+    },
+    ["site.evses[0].max_discharge_power_w"],
   ],
   [
     "discharge",
@@ -1240,6 +1253,8 @@ describe("discharge", () => {
     target?: number;
     prefersTxDefaultProfile?: boolean;
     transactionId?: string;
+    full?: number;
+    maxPowerW?: number;
   }
   function read(over: Over = {}) {
     const { version = OcppVersion.OCPP_VERSION_2_1, maxDischargePowerW = 7000, target = 80 } = over;
@@ -1249,9 +1264,15 @@ describe("discharge", () => {
     charger.maxDischargePowerW = maxDischargePowerW;
     charger.ocpp = OcppCapabilities.fromPartial({ version, prefersTxDefaultProfile });
     request.sessions[0].transactionId = transactionId;
+    request.sessions[0].maxPowerW = over.maxPowerW;
     request.sessions[0].need = {
       $case: "stateOfCharge",
-      value: { socPercent: 60, targetSocPercent: target, batteryCapacityWh: 50_000 },
+      value: {
+        socPercent: 60,
+        targetSocPercent: target,
+        fullSocPercent: over.full,
+        batteryCapacityWh: 50_000,
+      },
     };
     request.sessions[0].discharge = asked;
     return toProblem(request, START_MS);
@@ -1271,12 +1292,21 @@ describe("discharge", () => {
     expect(read({ target: 50 }).sessions[0].discharge?.spareWh).toBeCloseTo(5000 / 0.9, 6);
   });
 
+  test("has no more to store than the vehicle takes until it counts as full", () => {
+    const { battery, discharge } = read({ full: 90 }).sessions[0];
+    expect(battery?.capacityWh).toBe(45_000);
+    // What is kept is a share of the whole capacity.
+    expect(discharge?.minStoredWh).toBe(15_000);
+  });
+
   test("is only for bidirectional chargers that speak 2.1", () => {
     for (const over of [
       { maxDischargePowerW: 0 },
       { version: OcppVersion.OCPP_VERSION_2_0_1 },
       { prefersTxDefaultProfile: true },
       { transactionId: "" },
+      // What it gives it could not charge again.
+      { maxPowerW: 1000 },
     ]) {
       const { sessions, notices } = read(over);
       expect(sessions[0].discharge).toBeUndefined();

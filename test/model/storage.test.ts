@@ -181,7 +181,8 @@ describe("random sites with a battery and the sun", () => {
         if (w > 0) expect(withIt.importPowerW[k]).toBeLessThan(1.02 * peakW + 700);
         moved += Math.abs(w);
       });
-      expect(withIt.solve.gap).toBeGreaterThanOrEqual(0);
+      // Of a flat load with a battery no bound is proved.
+      if (one.preference !== "FLATTEST") expect(withIt.solve.gap).toBeGreaterThanOrEqual(0);
     }
     expect(moved).toBeGreaterThan(100_000);
   });

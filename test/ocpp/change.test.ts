@@ -88,6 +88,12 @@ describe("changeOf", () => {
     expect(change({ values: [7360, 7360, 7360, 7360, 7360] }, [7360, 7360, 7360, 7360])).toEqual(REDUCED);
   });
 
+  it("is a rise where the vehicle would still give after it now leaves", () => {
+    const stay = { departureMs: START_MS + 30 * MINUTE_MS };
+    expect(change({ values: [7360, -7360, -7360, 0], stay }, [7360, -7360, 0, 0])).toEqual(RAISED);
+    expect(change({ values: [7360, -7360, 0, 0], stay }, [7360, -7360, 0, 0])).toEqual(UNCHANGED);
+  });
+
   it("sees power after departure also in an installed plan that begins only then", () => {
     const startMs = START_MS + 120 * MINUTE_MS;
     expect(change({ values: [7360, 0, 0, 0, 0, 0], startMs }, [7360, 7360, 7360, 7360])).toEqual(REDUCED);

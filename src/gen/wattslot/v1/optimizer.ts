@@ -530,7 +530,7 @@ export interface Evse {
     | number
     | undefined;
   /**
-   * Share of the energy metered here that reaches the battery, above 0 and at most 1.
+   * Share of the energy metered here that reaches the battery, 0.01 to 1.
    * Default 0.9 AC, 0.95 DC.
    */
   efficiency?:
@@ -814,7 +814,7 @@ export interface StationaryBattery {
   maxChargePowerW: number;
   /** Highest power out of the battery. */
   maxDischargePowerW: number;
-  /** There and back, above 0 and at most 1; half of the losses on each way. Default 0.9. */
+  /** There and back, 0.01 to 1; half of the losses on each way. Default 0.9. */
   roundTripEfficiency?:
     | number
     | undefined;
@@ -1288,9 +1288,11 @@ export interface SolveReport {
     | number
     | undefined;
   /**
-   * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved. Where
-   * currents add up at different angles it holds for limits that are up to 0.9 % lower; with charge
-   * curves, for vehicles that take no more in all of a slot than at the end of it that allows less.
+   * The bound that the relaxation proves, in the tariff's currency. Absent where none is proved, as for
+   * the flattest load with a battery or with vehicles that give. Where currents add up at different
+   * angles it holds for limits that are up to 0.9 % lower; with charge curves, for vehicles that take no
+   * more in all of a slot than at the end of it that allows less; with a battery, for charging up to the
+   * highest import that was planned without it. A plan that does better than that is its own bound.
    */
   bound?:
     | number
