@@ -8,12 +8,16 @@ import { otherLoadWh, type Run } from "./simulate.ts";
 /** What a run is judged by. Energies at the meter; money in the tariff's currency, 0 without one. */
 export interface Measures {
   requestedWh: number;
+  /** What of it the vehicles left with; what they charged again for what they gave is not in it. */
   deliveredWh: number;
   /** What the vehicles gave. */
   givenWh: number;
   /** Visits that got all but half a Wh of what they wanted. */
   served: number;
+  /** All vehicles that came. */
   visits: number;
+  /** Those of them that found no charger free. */
+  turnedAway: number;
   /** Share of its wish that a visit got: the lowest, the tenth, half and nine tenths of them lie below. */
   shares: { least: number; p10: number; p50: number; p90: number };
   /** Jain's index of the shares: 1 where all are equal, 1 / visits where one has all. */
@@ -31,7 +35,7 @@ export interface Measures {
   baseCost: number;
   importWh: number;
   exportWh: number;
-  /** Highest mean import over a demand window, or over a slot without a demand charge, W. */
+  /** Highest mean import over a demand window, or over a slot where that is longer, W. */
   peakW: number;
   /** Highest power of the vehicles at any instant, W. */
   highestChargingW: number;
@@ -43,6 +47,8 @@ export interface Measures {
   changesPerVisit: number;
   /** Times that what chargers allowed would have passed a limit. */
   violations: number;
+  /** Plans of the engine that failed its own check and were replaced. */
+  faults: number;
   decisions: number;
   decisionMs: { p50: number; p99: number };
 }
@@ -50,9 +56,10 @@ export interface Measures {
 /** Reckons what a run delivered and cost. */
 export function measureRun(scenario: Scenario, run: Run): Measures {
   const { visits } = scenario;
-  const shares = visits.map(({ energyWh }, i) =>
-    energyWh > 0 ? Math.min(1, run.visits[i].drawnWh / energyWh) : 1,
-  );
+  const { turnedAwayWh } = scenario;
+  const shares = visits
+    .map(({ energyWh }, i) => (energyWh > 0 ? run.visits[i].metWh / energyWh : 1))
+    .concat(turnedAwayWh.map(() => 0));
   const sorted = Float64Array.from(shares).sort();
   const sum = shares.reduce((a, b) => a + b, 0);
   const squares = shares.reduce((a, b) => a + b * b, 0);
@@ -66,11 +73,13 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
   const times = Float64Array.from(run.decisionMs).sort();
   const hours = (scenario.endMs - scenario.startMs) / HOUR_MS;
   return {
-    requestedWh: visits.reduce((wh, { energyWh }) => wh + energyWh, 0),
-    deliveredWh: run.visits.reduce((wh, { drawnWh }) => wh + drawnWh, 0),
+    requestedWh:
+      visits.reduce((wh, { energyWh }) => wh + energyWh, 0) + turnedAwayWh.reduce((wh, one) => wh + one, 0),
+    deliveredWh: run.visits.reduce((wh, { metWh }) => wh + metWh, 0),
     givenWh: run.visits.reduce((wh, { givenWh }) => wh + givenWh, 0),
-    served: run.visits.filter(({ drawnWh }, i) => drawnWh >= visits[i].energyWh - 0.5).length,
-    visits: visits.length,
+    served: run.visits.filter(({ metWh }, i) => metWh >= visits[i].energyWh - 0.5).length,
+    visits: shares.length,
+    turnedAway: turnedAwayWh.length,
     shares: {
       least: quantile(sorted, 0),
       p10: quantile(sorted, 0.1),
@@ -89,6 +98,7 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
     changesPerVisit:
       visits.length === 0 ? 0 : run.visits.reduce((n, { changes }) => n + changes, 0) / visits.length,
     violations: run.excessCount,
+    faults: run.faults,
     decisions: times.length,
     decisionMs: { p50: quantile(times, 0.5), p99: quantile(times, 0.99) },
   };
@@ -100,14 +110,14 @@ type Bill = Pick<
 >;
 
 /** What a site pays for what its vehicles and its battery draw in each slot, Wh, beside everything else. */
-function billOf({ base }: Scenario, { slotStartsMs }: Run, drawnWh: Float64Array): Bill {
+function billOf({ base, slotMs }: Scenario, { slotStartsMs }: Run, drawnWh: Float64Array): Bill {
   const problem: Problem = { ...base, sessions: [], slotStartsMs, notices: [] };
   const prices = slotPrices(problem);
   const paid = exportPrices(problem);
   const carbon = slotCarbon(problem);
   const other = otherLoadWh(problem);
   const { tariff } = base.site;
-  const windowMs = tariff?.demandWindowMs ?? slotStartsMs[2] - slotStartsMs[1];
+  const windowMs = Math.max(tariff?.demandWindowMs ?? 0, slotMs);
   const windows = new Map<number, number>();
   const bill = { energyCost: 0, exportRevenue: 0, importWh: 0, exportWh: 0, carbonKg: 0 };
   drawnWh.forEach((wh, k) => {
@@ -122,7 +132,8 @@ function billOf({ base }: Scenario, { slotStartsMs }: Run, drawnWh: Float64Array
     const window = Math.floor(slotStartsMs[k] / windowMs);
     windows.set(window, (windows.get(window) ?? 0) + importWh);
   });
-  const peakW = Math.max(0, ...windows.values()) / (windowMs / HOUR_MS);
+  const peakWh = [...windows.values()].reduce((most, wh) => Math.max(most, wh), 0);
+  const peakW = peakWh / (windowMs / HOUR_MS);
   const freeW = tariff?.demandPeakSoFarW ?? 0;
   const demandCost = ((tariff?.demandPricePerKw ?? 0) * Math.max(0, peakW - freeW)) / 1000;
   return { ...bill, peakW, demandCost, totalCost: bill.energyCost + demandCost - bill.exportRevenue };

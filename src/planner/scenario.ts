@@ -1,4 +1,5 @@
 import type { Problem, Session } from "../domain/problem.ts";
+import type { Forecast } from "./forecast.ts";
 
 /** A vehicle's visit to a site: what it said, and what happened. */
 export interface Visit {
@@ -26,8 +27,14 @@ export interface Scenario {
   visits: Visit[];
   /** The plan is made anew this often, on multiples of it in UTC. */
   everyMs: number;
-  /** And at once when a vehicle arrives or leaves. */
+  /** And at once when a vehicle arrives or leaves, and when prices are published. */
   isEventDriven: boolean;
+  /** How far a plan looks ahead at the most; with a battery at the site it does. */
+  horizonMs: number;
+  /** What is not known beforehand; undefined: prices, production and base load are. */
+  forecast: Forecast | undefined;
+  /** What vehicles wanted that found no charger free, Wh: they count as visits that got nothing. */
+  turnedAwayWh: number[];
 }
 
 /** The boundaries of a scenario's slots, one more than slots. */

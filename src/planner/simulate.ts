@@ -1,13 +1,14 @@
-import { chargingRange, HOUR_MS, slotAt } from "../domain/charging.ts";
+import { type ChargingRange, chargingRange, HOUR_MS, slotAt } from "../domain/charging.ts";
 import { check, type Excess } from "../domain/check.ts";
 import { slotBaseLoad } from "../domain/load.ts";
 import type { PowerStep, SitePlan } from "../domain/plan.ts";
-import type { Problem, Session, StationaryBattery } from "../domain/problem.ts";
+import type { Problem, Session, Site, StationaryBattery } from "../domain/problem.ts";
 import { rangeOver, type Series } from "../domain/series.ts";
 import { slotPv } from "../domain/surplus.ts";
 import { storedAfter } from "../domain/taper.ts";
 import { voltagesOf } from "../domain/wiring.ts";
 import { expand } from "../ocpp/expand.ts";
+import { foresightOf, nextPublicationMs } from "./forecast.ts";
 import { type Scenario, slotsOf, type Visit } from "./scenario.ts";
 import type { Strategy } from "./strategy.ts";
 
@@ -28,8 +29,18 @@ export interface Run {
   excessCount: number;
   /** Time of each decision, ms. */
   decisionMs: number[];
-  /** The engine's accounts, where it decided. */
-  plans: { atMs: number; plan: SitePlan }[];
+  /** Plans that failed the check and were replaced before they were sent. */
+  faults: number;
+  /** Of each circuit of the site. */
+  circuits: CircuitRun[];
+}
+
+/** What a circuit carried in each slot. */
+interface CircuitRun {
+  /** Drawn by the vehicles below it less what they gave, and what the battery there charged, Wh. */
+  drawnWh: Float64Array;
+  /** What one more kWh through it would be worth, as the last plan for the slot had it. */
+  shadowPricePerKwh: Float64Array;
 }
 
 /** What came of one visit. */
@@ -38,6 +49,8 @@ export interface VisitRun {
   drawnWh: number;
   /** Given at the meter, Wh. */
   givenWh: number;
+  /** What of its wish it has, at the meter, Wh: what it charged again for what it gave is not in it. */
+  metWh: number;
   /** When it was content; undefined: it never was. */
   contentMs: number | undefined;
   /** Times that it was told something new while it was here. */
@@ -59,8 +72,10 @@ interface Present {
   /** What the engine was last told of it, for few changes and a safe order. */
   installed: Session["installed"];
   storedWh: number;
-  leastW: number;
-  mostW: number;
+  /** What it can draw on a number of phases; undefined: on those that it has. */
+  rangeOn: (phases: number | undefined) => ChargingRange;
+  /** The circuits that feed it. */
+  circuits: CircuitRun[];
   isDrawing: boolean;
 }
 
@@ -97,6 +112,7 @@ export async function simulate(
       return {
         drawnWh: 0,
         givenWh: 0,
+        metWh: 0,
         contentMs: undefined,
         changes: 0,
         interruptions: 0,
@@ -111,8 +127,14 @@ export async function simulate(
     excesses: [],
     excessCount: 0,
     decisionMs: [],
-    plans: [],
+    faults: 0,
+    circuits: base.site.circuits.map(() => ({
+      drawnWh: new Float64Array(slotCount),
+      shadowPricePerKwh: new Float64Array(slotCount),
+    })),
   };
+  const foresee = foresightOf(scenario);
+  const above = feedersOf(base.site, run.circuits);
   const peaks = new Peaks(scenario, slotStartsMs);
   let { battery } = base.site;
   let here: Present[] = [];
@@ -121,25 +143,30 @@ export async function simulate(
     signal?.throwIfAborted();
     here = here.filter(({ visit }) => visit.departureMs > atMs);
     for (; next < visits.length && visits[next].said.arrivalMs <= atMs; next++) {
-      if (visits[next].departureMs > atMs) here.push(arrived(scenario, visits[next], run.visits[next]));
+      if (visits[next].departureMs > atMs)
+        here.push(arrived(scenario, visits[next], run.visits[next], above));
     }
     const untilMs = nextEventMs(scenario, here, visits[next]?.said.arrivalMs, atMs);
     let batteryW: Series | undefined;
     if (here.length > 0 || battery !== undefined) {
-      const problem = problemAt(scenario, here, atMs, battery, peaks.untilW(run, atMs));
+      const problem = problemAt(scenario, foresee, here, atMs, battery, peaks.untilW(run, atMs));
       const beforeMs = performance.now();
       const decision = strategy.decide(problem);
       run.decisionMs.push(performance.now() - beforeMs);
-      if (decision.plan !== undefined) run.plans.push({ atMs, plan: decision.plan });
+      run.faults += decision.faults ?? 0;
+      if (decision.plan !== undefined) noteShadowPrices(run, decision.plan);
       here.forEach((one, i) => {
         tell(one, decision.payloads[i], problem, i);
       });
-      noteExcesses(run, problem, here, untilMs);
+      noteExcesses(run, base.site, problem, here, untilMs);
       batteryW = decision.batteryW && seriesOf(problem, decision.batteryW);
     }
     draw(run, here, atMs, untilMs);
     if (battery !== undefined && batteryW !== undefined)
-      battery = { ...battery, storedWh: store(run, battery, batteryW, atMs, untilMs) };
+      battery = {
+        ...battery,
+        storedWh: store(run, battery, batteryW, above[battery.circuit], atMs, untilMs),
+      };
     atMs = untilMs;
     onProgress?.((atMs - startMs) / (endMs - startMs));
     // Lets progress be shown, and a caller that gives up be heard.
@@ -148,34 +175,48 @@ export async function simulate(
   return run;
 }
 
-function arrived({ base }: Scenario, visit: Visit, run: VisitRun): Present {
-  const { minPowerW, maxPowerW, floorPowerW } = chargingRange(base.site, visit.said);
+/** The circuits that feed each circuit, itself included. */
+function feedersOf({ circuits }: Site, runs: CircuitRun[]): CircuitRun[][] {
+  const above: CircuitRun[][] = [];
+  circuits.forEach(({ parent }, c) => {
+    above.push([runs[c], ...(above[parent] ?? [])]);
+  });
+  return above;
+}
+
+function arrived({ base }: Scenario, visit: Visit, run: VisitRun, above: CircuitRun[][]): Present {
+  const { site } = base;
+  const { said } = visit;
+  const evse = site.evses[said.evse];
+  const range = chargingRange(site, said);
+  const onOne = evse.maxPhaseSwitches > 0 ? chargingRange(site, { ...said, phaseCount: 1 }) : range;
   return {
     visit,
     run,
     // Until it is told otherwise it has what the charger gives under a default profile of 0.
-    steps: [{ atMs: Number.NEGATIVE_INFINITY, powerW: floorPowerW }],
+    steps: [{ atMs: Number.NEGATIVE_INFINITY, powerW: range.floorPowerW }],
     payloadJson: undefined,
     installed: undefined,
     storedWh: visit.said.battery?.storedWh ?? 0,
-    leastW: minPowerW,
-    mostW: maxPowerW,
+    rangeOn: (phases) => (phases === 1 ? onOne : range),
+    circuits: above[evse.circuit],
     isDrawing: false,
   };
 }
 
 /** When something happens that the strategy is asked about. */
 function nextEventMs(
-  { everyMs, endMs, isEventDriven }: Scenario,
+  scenario: Scenario,
   here: readonly Present[],
   nextArrivalMs: number | undefined,
   atMs: number,
 ): number {
+  const { everyMs, endMs, isEventDriven } = scenario;
   const regularMs = (Math.floor(atMs / everyMs) + 1) * everyMs;
   const events = [regularMs, endMs];
   if (isEventDriven) {
     if (nextArrivalMs !== undefined) events.push(nextArrivalMs);
-    events.push(...here.map(({ visit }) => visit.departureMs));
+    events.push(nextPublicationMs(scenario, atMs), ...here.map(({ visit }) => visit.departureMs));
   }
   return Math.min(...events);
 }
@@ -183,33 +224,40 @@ function nextEventMs(
 /** What is known at an instant: the vehicles that are here, what they said, and what is metered. */
 function problemAt(
   scenario: Scenario,
+  foresee: (slotStartsMs: readonly number[]) => Site,
   here: readonly Present[],
   atMs: number,
   battery: StationaryBattery | undefined,
   peakSoFarW: number,
 ): Problem {
-  const { base, everyMs, slotMs } = scenario;
+  const { base, everyMs, slotMs, horizonMs } = scenario;
+  const furthestMs = atMs + horizonMs;
   const sessions = here.map((one): Session => {
     const { said } = one.visit;
     const { energyWh, battery, discharge } = asMetered(one);
     const minimumWh = Math.max(0, (said.minimum?.energyWh ?? 0) - one.run.drawnWh);
     return {
       ...said,
-      departureMs: said.departureMs > atMs ? said.departureMs : atMs + everyMs,
+      departureMs: said.departureMs > atMs ? Math.min(said.departureMs, furthestMs) : atMs + everyMs,
       energyWh,
       battery,
       discharge,
       minimum: said.minimum && { ...said.minimum, energyWh: Math.min(energyWh, minimumWh) },
-      departureChances: said.departureChances.filter((chance) => chance.atMs > atMs),
+      departureChances: said.departureChances.filter(
+        (chance) => chance.atMs > atMs && chance.atMs < furthestMs,
+      ),
       installed: one.installed,
     };
   });
-  const endMs = sessions.reduce((last, { departureMs }) => Math.max(last, departureMs), atMs + slotMs);
-  const { tariff } = base.site;
+  const leastMs = battery === undefined ? atMs + slotMs : furthestMs;
+  const endMs = sessions.reduce((last, { departureMs }) => Math.max(last, departureMs), leastMs);
+  const slotStartsMs = slotsOf({ startMs: atMs, endMs, slotMs });
+  const site = foresee(slotStartsMs);
+  const { tariff } = site;
   return {
     ...base,
     site: {
-      ...base.site,
+      ...site,
       battery,
       tariff: tariff && {
         ...tariff,
@@ -217,7 +265,7 @@ function problemAt(
       },
     },
     sessions,
-    slotStartsMs: slotsOf({ startMs: atMs, endMs, slotMs }),
+    slotStartsMs,
     notices: [],
   };
 }
@@ -251,8 +299,14 @@ function tell(one: Present, payloadJson: string | undefined, problem: Problem, i
   if (one.payloadJson !== undefined) one.run.changes++;
   one.payloadJson = payloadJson;
   one.steps = expand(payloadJson, evse, voltagesOf(problem.site)[evse.circuit]);
-  const powerW = problem.slotStartsMs.slice(0, -1).map((atMs) => allowedAt(one.steps, atMs).powerW);
-  one.installed = { powerW: seriesOf(problem, Float64Array.from(powerW)), chargingProfileId: 0 };
+  const allowed = problem.slotStartsMs.slice(0, -1).map((atMs) => allowedAt(one.steps, atMs));
+  const inSlots = (valueOf: (step: PowerStep) => number) =>
+    seriesOf(problem, Float64Array.from(allowed, valueOf));
+  one.installed = {
+    powerW: inSlots(({ powerW }) => powerW),
+    chargingProfileId: 0,
+    numberPhases: evse.maxPhaseSwitches > 0 ? inSlots(({ numberPhases }) => numberPhases ?? 3) : undefined,
+  };
 }
 
 function allowedAt(steps: readonly PowerStep[], atMs: number): PowerStep {
@@ -267,8 +321,24 @@ function seriesOf({ slotStartsMs }: Problem, values: Float64Array): Series {
   return { startMs, stepMs, values };
 }
 
-/** Tests what the chargers allow until the next decision against every circuit's limits. */
-function noteExcesses(run: Run, problem: Problem, here: readonly Present[], untilMs: number): void {
+/** Keeps what the plan says of each circuit's slots; what a later plan says takes its place. */
+function noteShadowPrices({ circuits, slotStartsMs }: Run, plan: SitePlan): void {
+  const first = slotAt(slotStartsMs, plan.startMs);
+  circuits.forEach(({ shadowPricePerKwh }, c) => {
+    plan.circuits[c].shadowPricePerKwh.forEach((price, k) => {
+      if (first + k < shadowPricePerKwh.length) shadowPricePerKwh[first + k] = price;
+    });
+  });
+}
+
+/** Tests what the chargers allow until the next decision against every circuit's limits and its true load. */
+function noteExcesses(
+  run: Run,
+  site: Site,
+  problem: Problem,
+  here: readonly Present[],
+  untilMs: number,
+): void {
   const [atMs] = problem.slotStartsMs;
   const sessions = problem.sessions.map((session) => ({ ...session, arrivalMs: atMs, departureMs: untilMs }));
   const emitted = here.map(({ steps }) => [
@@ -276,7 +346,7 @@ function noteExcesses(run: Run, problem: Problem, here: readonly Present[], unti
     ...steps.filter((step) => step.atMs > atMs && step.atMs < untilMs),
     { atMs: untilMs, powerW: 0 },
   ]);
-  const { excesses } = check({ ...problem, sessions, slotStartsMs: [atMs, untilMs] }, emitted);
+  const { excesses } = check({ ...problem, site, sessions, slotStartsMs: [atMs, untilMs] }, emitted);
   const ofCircuits = excesses.filter(({ limit }) => limit.startsWith("circuit"));
   run.excessCount += ofCircuits.length;
   run.excesses.push(...ofCircuits.slice(0, MAX_EXCESSES - run.excesses.length));
@@ -292,15 +362,18 @@ function draw(run: Run, here: readonly Present[], fromMs: number, toMs: number):
       while (run.slotStartsMs[slot + 1] <= atMs) slot++;
       const nextStepMs = one.steps.find((step) => step.atMs > atMs)?.atMs ?? endMs;
       const untilMs = Math.min(endMs, run.slotStartsMs[slot + 1], nextStepMs);
-      const { energyWh, seconds } = drawPiece(one, allowedAt(one.steps, atMs).powerW, atMs, untilMs);
+      const { energyWh, seconds } = drawPiece(one, allowedAt(one.steps, atMs), atMs, untilMs);
       if (energyWh !== 0) {
         run.chargedWh[slot] += energyWh;
         one.run.slotWh[slot - one.run.firstSlot] += energyWh;
+        for (const { drawnWh } of one.circuits) drawnWh[slot] += energyWh;
         const powerW = (energyWh * 3600) / seconds;
         changes.push({ atMs, powerW }, { atMs: atMs + seconds * 1000, powerW: -powerW });
       }
       atMs = untilMs;
     }
+    const { energyWh } = one.visit;
+    one.run.metWh = Math.min(energyWh, Math.max(0, energyWh - leftWh(one, energyWh)));
   }
   changes.sort((a, b) => a.atMs - b.atMs || a.powerW - b.powerW);
   let sumW = 0;
@@ -313,17 +386,21 @@ function draw(run: Run, here: readonly Present[], fromMs: number, toMs: number):
 /** What one vehicle draws under one limit, Wh, negative where it gives, and for how long. */
 function drawPiece(
   one: Present,
-  limitW: number,
+  { powerW: limitW, numberPhases }: PowerStep,
   fromMs: number,
   toMs: number,
 ): { energyWh: number; seconds: number } {
   const { said, energyWh: needWh } = one.visit;
   const hours = (toMs - fromMs) / HOUR_MS;
   const seconds = hours * 3600;
-  if (limitW < 0) return { energyWh: -give(one, -limitW, hours), seconds };
+  if (limitW < 0) {
+    const powerW = Math.min(-limitW, one.rangeOn(numberPhases).maxDischargePowerW);
+    return { energyWh: -give(one, powerW, hours), seconds };
+  }
   const lacksWh = leftWh(one, needWh);
-  const powerW = Math.min(limitW, one.mostW);
-  if (powerW <= 0 || powerW < one.leastW * (1 - 1e-9) || lacksWh <= CONTENT_WH) {
+  const { minPowerW, maxPowerW } = one.rangeOn(numberPhases);
+  const powerW = Math.min(limitW, maxPowerW);
+  if (powerW <= 0 || powerW < minPowerW * (1 - 1e-9) || lacksWh <= CONTENT_WH) {
     if (one.isDrawing && lacksWh > CONTENT_WH) one.run.interruptions++;
     one.isDrawing = false;
     return { energyWh: 0, seconds };
@@ -360,6 +437,7 @@ function store(
   run: Run,
   { storedWh, capacityWh, minStoredWh, efficiency }: StationaryBattery,
   plan: Series,
+  circuits: readonly CircuitRun[],
   fromMs: number,
   toMs: number,
 ): number {
@@ -374,6 +452,8 @@ function store(
         : Math.max(wantsWh, Math.min(0, minStoredWh - stored) * efficiency);
     stored += wh > 0 ? wh * efficiency : wh / efficiency;
     run.batteryWh[slot] += wh;
+    // What a battery gives makes no room under a limit, and is left out as in a plan's account.
+    if (wh > 0) for (const { drawnWh } of circuits) drawnWh[slot] += wh;
     atMs = untilMs;
   }
   return stored;
@@ -389,16 +469,15 @@ class Peaks {
   #windowWh = 0;
   #highestW = 0;
 
-  constructor({ base }: Scenario, slotStartsMs: number[]) {
+  constructor({ base, slotMs }: Scenario, slotStartsMs: number[]) {
     this.#base = { ...base, sessions: [], slotStartsMs, notices: [] };
     this.#otherWh = otherLoadWh(this.#base);
-    this.#windowMs = base.site.tariff?.demandWindowMs ?? 0;
+    this.#windowMs = Math.max(base.site.tariff?.demandWindowMs ?? 0, slotMs);
   }
 
   /** Counts the windows that have ended by an instant. */
   untilW(run: Run, atMs: number): number {
     const { slotStartsMs } = run;
-    if (this.#windowMs === 0) return 0;
     for (; this.#slot < this.#otherWh.length && slotStartsMs[this.#slot + 1] <= atMs; this.#slot++) {
       const startMs = Math.floor(slotStartsMs[this.#slot] / this.#windowMs) * this.#windowMs;
       if (startMs !== this.#windowStartMs) this.#windowWh = 0;

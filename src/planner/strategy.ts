@@ -11,6 +11,8 @@ export interface Decision {
   batteryW?: Float64Array | undefined;
   /** The engine's own account, where it made the plan. */
   plan?: SitePlan | undefined;
+  /** Plans that failed the engine's check and were replaced. */
+  faults?: number;
 }
 
 /** A way to share a site's power among vehicles. */

@@ -25,7 +25,7 @@ function knownProblem({ base, visits, startMs, endMs, slotMs }: Scenario): Probl
  */
 export function hindsight(scenario: Scenario, solvers: Solvers): Strategy {
   const problem = knownProblem(scenario);
-  const { plan } = planSite(problem, solvers, () => Number.MAX_SAFE_INTEGER);
+  const { plan, excesses } = planSite(problem, solvers, () => Number.MAX_SAFE_INTEGER);
   const payloads = new Map(
     plan.sessionPlans.map(({ sessionId, command }) => [sessionId, command?.payloadJson]),
   );
@@ -45,7 +45,7 @@ export function hindsight(scenario: Scenario, solvers: Solvers): Strategy {
             slotStartsMs.slice(0, -1),
             (atMs) => plan.batteryPowerW?.[slotAt(problem.slotStartsMs, atMs)] ?? 0,
           ),
-        ...(slotStartsMs[0] === scenario.startMs ? { plan } : {}),
+        ...(slotStartsMs[0] === scenario.startMs ? { plan, faults: excesses.length } : {}),
       };
     },
   };

@@ -8,11 +8,12 @@ export function wattslot(solvers: Solvers): Strategy {
     title: "Wattslot",
     decide(problem) {
       // Without a clock, so that the same scenario has the same outcome on every machine.
-      const { plan } = planSite(problem, solvers, () => Number.MAX_SAFE_INTEGER);
+      const { plan, excesses } = planSite(problem, solvers, () => Number.MAX_SAFE_INTEGER);
       return {
         payloads: plan.sessionPlans.map(({ command }) => command?.payloadJson),
         batteryW: plan.batteryPowerW,
         plan,
+        faults: excesses.length,
       };
     },
   };
