@@ -21,19 +21,21 @@ export interface RunOptions {
   /** At most so many jobs at once, each in a thread of its own. */
   threads: number;
   /** Told how much of all jobs is done, 0 to 1. */
-  onProgress?: (share: number) => void;
+  onProgress?: ((share: number) => void) | undefined;
+  /** The compiled thread; only needed where the sources run as they are. */
+  workerUrl?: URL;
 }
 
 /** Runs jobs in threads; the results are in the order of the jobs. Rejects with the first error. */
 export async function runAll(
   jobs: readonly Job[],
-  { threads, onProgress }: RunOptions,
+  { threads, onProgress, workerUrl = new URL("./worker.js", import.meta.url) }: RunOptions,
 ): Promise<StrategyResult[]> {
   const results: StrategyResult[] = [];
   const shares = new Float64Array(jobs.length);
   // The longest come last in the usual order: begun first they don't leave the other threads idle.
   const waiting = jobs.map((_, n) => n);
-  const workers = Array.from({ length: Math.min(threads, jobs.length) }, startWorker);
+  const workers = Array.from({ length: Math.min(threads, jobs.length) }, () => new Worker(workerUrl));
   const work = async (worker: Worker): Promise<void> => {
     for (let n = waiting.pop(); n !== undefined; n = waiting.pop()) {
       const at = n;
@@ -49,15 +51,6 @@ export async function runAll(
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
   return results;
-}
-
-/** In tests the sources run as they are; a thread needs them compiled. */
-function startWorker(): Worker {
-  const here = new URL(import.meta.url);
-  const url = here.pathname.endsWith(".ts")
-    ? new URL("../../dist/src/planner/worker.js", here)
-    : new URL("./worker.js", here);
-  return new Worker(url);
 }
 
 function runOne(worker: Worker, job: Job, onShare: (share: number) => void): Promise<StrategyResult> {

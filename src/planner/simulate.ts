@@ -296,17 +296,29 @@ function leftWh({ visit: { said }, run, storedWh }: Present, needWh: number): nu
 function tell(one: Present, payloadJson: string | undefined, problem: Problem, i: number): void {
   if (payloadJson === undefined) return;
   const evse = problem.site.evses[problem.sessions[i].evse];
-  if (one.payloadJson !== undefined) one.run.changes++;
-  one.payloadJson = payloadJson;
+  const before = one.steps;
   one.steps = expand(payloadJson, evse, voltagesOf(problem.site)[evse.circuit]);
+  if (one.payloadJson !== undefined && !saySame(problem, before, one.steps)) one.run.changes++;
+  one.payloadJson = payloadJson;
   const allowed = problem.slotStartsMs.slice(0, -1).map((atMs) => allowedAt(one.steps, atMs));
-  const inSlots = (valueOf: (step: PowerStep) => number) =>
-    seriesOf(problem, Float64Array.from(allowed, valueOf));
+  const inSlots = (numberOf: (step: PowerStep) => number) =>
+    seriesOf(problem, Float64Array.from(allowed, numberOf));
   one.installed = {
     powerW: inSlots(({ powerW }) => powerW),
     chargingProfileId: 0,
     numberPhases: evse.maxPhaseSwitches > 0 ? inSlots(({ numberPhases }) => numberPhases ?? 3) : undefined,
   };
+}
+
+/** Whether two profiles allow the same from now on: a new one may say what the old one said. */
+function saySame(
+  { slotStartsMs }: Problem,
+  before: readonly PowerStep[],
+  after: readonly PowerStep[],
+): boolean {
+  return slotStartsMs
+    .slice(0, -1)
+    .every((atMs) => Math.abs(allowedAt(before, atMs).powerW - allowedAt(after, atMs).powerW) < 1);
 }
 
 function allowedAt(steps: readonly PowerStep[], atMs: number): PowerStep {
