@@ -119,12 +119,13 @@ export async function readScenario({ document, value }: ScenarioFile): Promise<R
 
   const raw = await readVisits(value, { document, mistakes, folder, clock, timeZone, ...time });
   mistakes.throwIfAny();
+  const departureSdMs = Number((value.forecast as Fields | undefined)?.departureSdHours ?? 0) * HOUR_MS;
   const inside = raw.filter(({ arrivalMs }) => arrivalMs >= time.startMs && arrivalMs < time.endMs);
   if (inside.length < raw.length)
     notes.push(
       `${raw.length - inside.length} of ${raw.length} sessions begin outside the scenario's time and are left out`,
     );
-  const { visits, turnedAwayWh } = place(inside, request.site, base, mistakes);
+  const { visits, turnedAwayWh } = place(inside, request.site, base, departureSdMs, mistakes);
   mistakes.throwIfAny();
   if (turnedAwayWh.length > 0)
     notes.push(

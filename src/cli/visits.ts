@@ -181,6 +181,7 @@ export function place(
   raw: readonly RawVisit[],
   wireSite: WireSite,
   { site }: Problem,
+  departureSdMs: number,
   mistakes: Mistakes,
 ): Placed {
   const evses = wireSite.evses.map((evse, e) => ({
@@ -233,7 +234,11 @@ export function place(
         ? Number.POSITIVE_INFINITY
         : (said.battery.capacityWh - said.battery.storedWh) / said.battery.efficiency;
     const energyWh = Math.min(roomWh, one.energyWh ?? said.energyWh);
-    placed.visits.push({ said: { ...said, evse: e }, departureMs, energyWh });
+    placed.visits.push({
+      said: { ...said, ...spreadOf(said, departureSdMs), evse: e },
+      departureMs,
+      energyWh,
+    });
   }
   return placed;
 
@@ -254,6 +259,37 @@ export function place(
     );
     return undefined;
   }
+}
+
+/** Standard deviations from the mean of a bell curve at which shares of it lie below. */
+const QUANTILES: readonly (readonly [share: number, deviations: number])[] = [
+  [0.02, -2.054],
+  [0.05, -1.645],
+  [0.1, -1.282],
+  [0.2, -0.842],
+  [0.3, -0.524],
+  [0.4, -0.253],
+  [0.5, 0],
+  [0.6, 0.253],
+  [0.7, 0.524],
+  [0.8, 0.842],
+  [0.9, 1.282],
+];
+const SURE_DEVIATIONS = 2;
+
+/** A departure as it is known by how far drivers are wrong about it: chances around what was said. */
+function spreadOf(
+  { arrivalMs, departureMs }: Session,
+  departureSdMs: number,
+): Partial<Pick<Session, "departureMs" | "departureChances">> {
+  if (departureSdMs === 0) return {};
+  const at = (deviations: number) => Math.round((departureMs + deviations * departureSdMs) / 1000) * 1000;
+  return {
+    departureMs: at(SURE_DEVIATIONS),
+    departureChances: QUANTILES.map(([probability, deviations]) => ({ probability, atMs: at(deviations) })).filter(
+      ({ atMs }) => atMs > arrivalMs,
+    ),
+  };
 }
 
 /** The circuits above an EVSE, without what changes over time. */
