@@ -274,14 +274,16 @@ function problemAt(
 function asMetered(one: Present): Pick<Session, "energyWh" | "battery" | "discharge"> {
   const { said, energyWh: realWh } = one.visit;
   const isContent = leftWh(one, realWh) <= CONTENT_WH;
-  const lacksWh = isContent ? 0 : Math.max(0, leftWh(one, said.energyWh));
+  const leftOfSaidWh = leftWh(one, said.energyWh);
+  const lacksWh = isContent ? 0 : Math.max(0, leftOfSaidWh);
   if (said.battery === undefined) return { energyWh: lacksWh, battery: undefined, discharge: undefined };
-  const { efficiency } = said.battery;
-  const spareWh = said.discharge && Math.max(0, said.discharge.spareWh - leftWh(one, 0) * efficiency ** 2);
   return {
     energyWh: lacksWh,
     battery: { ...said.battery, storedWh: one.storedWh },
-    discharge: said.discharge && { ...said.discharge, spareWh: spareWh ?? 0 },
+    discharge: said.discharge && {
+      ...said.discharge,
+      spareWh: Math.max(0, -leftOfSaidWh),
+    },
   };
 }
 
@@ -289,7 +291,9 @@ function asMetered(one: Present): Pick<Session, "energyWh" | "battery" | "discha
 function leftWh({ visit: { said }, run, storedWh }: Present, needWh: number): number {
   if (said.battery === undefined) return needWh - run.drawnWh;
   const { storedWh: cameWithWh, efficiency } = said.battery;
-  return needWh - (storedWh - cameWithWh) / efficiency;
+  // One that needed nothing came with what it can spare above what it is to leave with.
+  const spareWh = needWh > 0 ? 0 : (said.discharge?.spareWh ?? 0);
+  return needWh - spareWh - (storedWh - cameWithWh) / efficiency;
 }
 
 /** Sends a vehicle's charger its payload; without one it keeps what it holds. */
@@ -410,9 +414,12 @@ function drawPiece(
     return { energyWh: -give(one, powerW, hours), seconds };
   }
   const lacksWh = leftWh(one, needWh);
+  // One that is to give takes what it is told, as long as its battery does; others stop when they are content.
+  const mayStore = one.run.givenWh > 0 || one.steps.some((step) => step.powerW < 0);
+  const roomWh = mayStore ? Number.POSITIVE_INFINITY : lacksWh;
   const { minPowerW, maxPowerW } = one.rangeOn(numberPhases);
   const powerW = Math.min(limitW, maxPowerW);
-  if (powerW <= 0 || powerW < minPowerW * (1 - 1e-9) || lacksWh <= CONTENT_WH) {
+  if (powerW <= 0 || powerW < minPowerW * (1 - 1e-9) || roomWh <= CONTENT_WH) {
     if (one.isDrawing && lacksWh > CONTENT_WH) one.run.interruptions++;
     one.isDrawing = false;
     return { energyWh: 0, seconds };
@@ -423,14 +430,14 @@ function drawPiece(
     said.battery === undefined
       ? powerW * hours
       : (storedAfter(said.battery, one.storedWh, powerW, hours) - one.storedWh) / efficiency;
-  const energyWh = Math.min(takesWh, lacksWh);
+  const energyWh = Math.min(takesWh, roomWh);
   one.storedWh += energyWh * efficiency;
   one.run.drawnWh += energyWh;
   if (takesWh < lacksWh - CONTENT_WH) return { energyWh, seconds };
+  if (lacksWh > 0) one.run.contentMs ??= fromMs + Math.ceil(Math.min(1, lacksWh / takesWh) * (toMs - fromMs));
+  if (takesWh < roomWh) return { energyWh, seconds };
   one.isDrawing = false;
-  const share = energyWh / takesWh;
-  one.run.contentMs ??= fromMs + Math.ceil(share * (toMs - fromMs));
-  return { energyWh, seconds: share * seconds };
+  return { energyWh, seconds: (energyWh / takesWh) * seconds };
 }
 
 /** What a vehicle gives, Wh: no more than it may without falling below what is kept. */
