@@ -91,7 +91,10 @@ function program(): Command {
     .description("Finds the smallest grid connection, or other part of a site, that serves a target.")
     .argument("<scenario>", "a scenario in YAML; - for standard input")
     .requiredOption("--target <target>", "99% of the energy, served=95%, peak=120kW or cost=900")
-    .option("--vary <path>", "parameter to size, evses for the number of chargers (default: the grid connection)")
+    .option(
+      "--vary <path>",
+      "parameter to size, evses for the number of chargers (default: the grid connection)",
+    )
     .option("--to <value>", "largest size to try, such as 500kW")
     .option("--step <value>", "to be found within; default 1 kW, 1 kWh or 1")
     .option("--strategy <name>", "a strategy, or a .js file with one", "wattslot")

@@ -12,6 +12,7 @@ import { requestFromJson } from "../grpc/json.ts";
 import type { Forecast } from "../planner/forecast.ts";
 import { type Distribution, generateVisits } from "../planner/generate.ts";
 import type { Scenario } from "../planner/scenario.ts";
+import { STRATEGY_NAMES, unknownStrategy } from "../planner/strategies.ts";
 import { type Clock, clockOf } from "./clock.ts";
 import {
   type Document,
@@ -71,7 +72,7 @@ const validate = new Ajv({ allErrors: true, verbose: true, strict: false }).comp
 export async function readScenarioFile(file: string): Promise<ScenarioFile> {
   const mistakes = new Mistakes();
   const document = readDocument(file, await readInput(file), mistakes);
-  mistakes.throwIfAny();
+  if (document.value === null) mistakes.throwIfAny();
   if (!validate(document.value))
     for (const error of validate.errors ?? []) noteMisfit(document, error, mistakes);
   mistakes.throwIfAny();
@@ -97,6 +98,13 @@ export async function readScenario({ document, value }: ScenarioFile): Promise<R
   const time = readTime(value.time as Fields, { document, mistakes, clock, timeZone });
   mistakes.throwIfAny();
 
+  const strategies = ((value.strategies ?? []) as string[]).map((one, n) => {
+    if (/\.[cm]?js$/.test(one)) return resolve(folder, one);
+    const at = ["strategies", n];
+    if (!STRATEGY_NAMES.includes(one))
+      mistakes.add(document.file, document.lineOf(at), `${nameOf(at)}: ${unknownStrategy(one)}`);
+    return one;
+  });
   const name = String(value.name ?? basename(document.file).replace(/\.ya?ml$/, ""));
   const lastMs = time.endMs + Math.max(time.horizonMs, 7 * DAY_MS);
   const context = { document, mistakes, folder, clock, timeZone, lastMs, ...time };
@@ -113,12 +121,11 @@ export async function readScenario({ document, value }: ScenarioFile): Promise<R
     document,
     mistakes,
   );
-  if (request?.site === undefined) throw unread(mistakes);
-  const base = readBase(request, time, wholeSite.origin, document, mistakes);
-  if (base === undefined) throw unread(mistakes);
-
+  const base = request && readBase(request, time, wholeSite.origin, document, mistakes);
   const raw = await readVisits(value, { document, mistakes, folder, clock, timeZone, ...time });
   mistakes.throwIfAny();
+  if (request?.site === undefined || base === undefined)
+    throw new WattslotError("INTERNAL", "a site that can't be read has no mistake");
   const departureSdMs = Number((value.forecast as Fields | undefined)?.departureSdHours ?? 0) * HOUR_MS;
   const inside = raw.filter(({ arrivalMs }) => arrivalMs >= time.startMs && arrivalMs < time.endMs);
   if (inside.length < raw.length)
@@ -152,16 +159,9 @@ export async function readScenario({ document, value }: ScenarioFile): Promise<R
       forecast: readForecast(value.forecast),
       turnedAwayWh,
     },
-    strategies: ((value.strategies as string[] | undefined) ?? []).map((one) =>
-      /\.[cm]?js$/.test(one) ? resolve(folder, one) : one,
-    ),
+    strategies,
     notes,
   };
-}
-
-function unread(mistakes: Mistakes): WattslotError {
-  mistakes.throwIfAny();
-  return new WattslotError("INTERNAL", "a scenario that can't be read has no mistake");
 }
 
 /** One breach of the schema in words, at the line of what is wrong. */
@@ -175,24 +175,25 @@ function noteMisfit(
     .slice(1)
     .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
     .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
-  const note = (at: Path, description: string) =>
-    mistakes.add(document.file, document.lineOf(at), `${nameOf(at) || "scenario"}: ${description}`);
   const value = JSON.stringify(data)?.slice(0, 60);
-  switch (keyword) {
-    case "additionalProperties":
-      return note(
-        [...path, params.additionalProperty],
-        `is not a field; there are ${Object.keys(parentSchema?.properties ?? {}).join(", ")}`,
-      );
-    case "required":
-      return note([...path, params.missingProperty], "is required");
-    case "enum":
-      return note(path, `must be one of ${params.allowedValues.join(", ")}, is ${value}`);
-    case "pattern":
-      return note(path, `must be a time of day, "HH:MM" from 00:00 to 23:59, is ${value}`);
-    default:
-      return note(path, `${message}, is ${value}`);
-  }
+  const [at, description] = ((): [Path, string] => {
+    switch (keyword) {
+      case "additionalProperties":
+        return [
+          [...path, params.additionalProperty],
+          `is not a field; there are ${Object.keys(parentSchema?.properties ?? {}).join(", ")}`,
+        ];
+      case "required":
+        return [[...path, params.missingProperty], "is required"];
+      case "enum":
+        return [path, `must be one of ${params.allowedValues.join(", ")}, is ${value}`];
+      case "pattern":
+        return [path, `must be a time of day, "HH:MM" from 00:00 to 23:59, is ${value}`];
+      default:
+        return [path, `${message}, is ${value}`];
+    }
+  })();
+  mistakes.add(document.file, document.lineOf(at), `${nameOf(at) || "scenario"}: ${description}`);
 }
 
 interface Time {

@@ -6,10 +6,9 @@ import { type SimulationResult, type SweepResult, scenarioResult } from "../plan
 import { type Job, runAll } from "../planner/runs.ts";
 import { findStrategy, STRATEGY_NAMES } from "../planner/strategies.ts";
 import { formatResult } from "./comparison.ts";
-import type { Value } from "./document.ts";
 import { slotsCsv, visitsCsv } from "./rows.ts";
 import { type ReadScenario, readScenario, readScenarioFile } from "./scenario.ts";
-import { parseSweep, readSweep, type Sweep, unitOf, withValue } from "./sweep.ts";
+import { parseSweep, type Sweep, sweepsOf, unitOf, withValue } from "./sweep.ts";
 
 export interface SimulateOptions {
   json: boolean;
@@ -25,12 +24,7 @@ export async function simulateScenario(file: string, options: SimulateOptions): 
   const scenarioFile = await readScenarioFile(file);
   const read = await readScenario(scenarioFile);
   const strategies = await strategiesOf(read, options.strategy);
-  const sweeps = [
-    ...Object.entries((scenarioFile.value.sweep ?? {}) as Record<string, Value>).map(([parameter, values]) =>
-      readSweep(parameter, values),
-    ),
-    ...options.sweep.map(parseSweep),
-  ];
+  const sweeps = [...sweepsOf(scenarioFile), ...options.sweep.map(parseSweep)];
   const swept: { sweep: Sweep; scenarios: ReadScenario[] }[] = [];
   for (const sweep of sweeps) {
     const scenarios: ReadScenario[] = [];

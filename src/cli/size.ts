@@ -28,7 +28,7 @@ interface Target {
   text: string;
   /** The measure that it is about, and that the curve shows. */
   title: string;
-  valueOf: (measures: Measures) => number;
+  measure: (measures: Measures) => number;
   isMet: (measures: Measures) => boolean;
   /** Whether a larger size raises the value. */
   isRising: boolean;
@@ -75,7 +75,8 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
   for (const note of notes) process.stderr.write(`${note}\n`);
 
   const unit = unitOf(parameter);
-  const step = options.step === undefined ? (/^Wh?$/.test(unit) ? 1000 : 1) : positive("--step", options.step);
+  const step =
+    options.step === undefined ? (/^Wh?$/.test(unit) ? 1000 : 1) : positive("--step", options.step);
   const least = parameter.endsWith("count") ? 1 : 0;
   const points = new Map<number, Point>();
   const show = progress();
@@ -146,18 +147,29 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : formatSize(result, target));
 }
 
-function isWorse({ valueOf, isRising }: Target, larger: Measures, smaller: Measures): boolean {
-  const [more, less] = [valueOf(larger), valueOf(smaller)];
+function isWorse({ measure, isRising }: Target, larger: Measures, smaller: Measures): boolean {
+  const [more, less] = [measure(larger), measure(smaller)];
   return (isRising ? less - more : more - less) > NOISE * Math.max(Math.abs(more), Math.abs(less));
 }
 
-function formatSize({ parameter, unit, strategy, smallest, isMonotone, curve }: SizeResult, target: Target): string {
+function formatSize(
+  { parameter, unit, strategy, smallest, isMonotone, curve }: SizeResult,
+  target: Target,
+): string {
   const sizes = new Map(curve.map(({ value }) => [value, sizeText(value, unit)]));
   const cells = (cell: (point: Point) => string) => curve.map(cell);
   const [head, ...rows] = layOut([
     { title: "size", align: "right", cells: cells(({ value }) => sizes.get(value) ?? "") },
-    { title: "delivered", align: "right", cells: cells(({ measures }) => `${percent(measures).toFixed(2)}%`) },
-    { title: "served", align: "right", cells: cells(({ measures: { served, visits } }) => `${served}/${visits}`) },
+    {
+      title: "delivered",
+      align: "right",
+      cells: cells(({ measures }) => `${percent(measures).toFixed(2)}%`),
+    },
+    {
+      title: "served",
+      align: "right",
+      cells: cells(({ measures: { served, visits } }) => `${served}/${visits}`),
+    },
     { title: "peak kW", align: "right", cells: cells(({ measures }) => (measures.peakW / 1000).toFixed(1)) },
     { title: "cost", align: "right", cells: cells(({ measures }) => measures.totalCost.toFixed(2)) },
     { title: "violations", align: "right", cells: cells(({ measures }) => `${measures.violations}`) },
@@ -188,18 +200,18 @@ function readTarget(text: string): Target {
   const [, name = "delivered", amount] = /^(?:(\w+)\s*[=:])?\s*(.+)$/.exec(text.trim()) ?? [];
   const share = /^(\d+(?:\.\d+)?)\s*%$/.exec(amount ?? "");
   const number = share === null ? quantity(amount ?? "") : Number(share[1]);
-  const ofShare = (title: string, valueOf: Target["valueOf"]): Target => ({
+  const ofShare = (title: string, measure: Target["measure"]): Target => ({
     text,
     title,
-    valueOf,
-    isMet: (measures) => valueOf(measures) >= number - 1e-9,
+    measure,
+    isMet: (measures) => measure(measures) >= number - 1e-9,
     isRising: true,
   });
-  const ofAmount = (title: string, valueOf: Target["valueOf"]): Target => ({
+  const ofAmount = (title: string, measure: Target["measure"]): Target => ({
     text,
     title,
-    valueOf,
-    isMet: (measures) => valueOf(measures) <= number + 1e-9,
+    measure,
+    isMet: (measures) => measure(measures) <= number + 1e-9,
     isRising: false,
   });
   if (share !== null && number <= 100) {
@@ -220,7 +232,10 @@ function readTarget(text: string): Target {
 function positive(option: string, text: string): number {
   const number = quantity(text);
   if (number > 0) return number;
-  throw new WattslotError("INVALID_ARGUMENT", `${option}: ${JSON.stringify(text)} is no number above 0 such as 50kW`);
+  throw new WattslotError(
+    "INVALID_ARGUMENT",
+    `${option}: ${JSON.stringify(text)} is no number above 0 such as 50kW`,
+  );
 }
 
 function stepsUp(value: number, step: number): number {
@@ -256,7 +271,10 @@ function largestOf(value: Fields, parameter: string, { base, visits }: Scenario)
   const { site } = base;
   if (parameter.startsWith("site.circuits")) {
     const chargersW = site.evses.reduce((sumW, { maxPowerW }) => sumW + maxPowerW, 0);
-    const vehiclesW = visits.reduce((most, { said }) => Math.max(most, chargingRange(site, said).maxPowerW), 0);
+    const vehiclesW = visits.reduce(
+      (most, { said }) => Math.max(most, chargingRange(site, said).maxPowerW),
+      0,
+    );
     const loadW = site.circuits.reduce(
       (sumW, { baseLoadW }) => sumW + (baseLoadW?.values.reduce((most, w) => Math.max(most, w), 0) ?? 0),
       0,

@@ -1,5 +1,7 @@
 import { WattslotError } from "../domain/errors.ts";
 import { type Fields, isFields, type Value } from "./document.ts";
+import { Mistakes } from "./mistakes.ts";
+import type { ScenarioFile } from "./scenario.ts";
 
 /** Names by which the entries of lists are found. */
 const IDS = ["circuitId", "stationId", "name", "circuit_id", "station_id"];
@@ -25,7 +27,7 @@ export interface Sweep {
 }
 
 /** Reads `PATH=100..500 step 50`, `PATH: 1, 2, 3` or a scenario's sweep. Throws INVALID_ARGUMENT. */
-export function readSweep(parameter: string, values: Value): Sweep {
+function readSweep(parameter: string, values: Value): Sweep {
   if (Array.isArray(values) && values.length > 0 && values.every((one) => typeof one === "number"))
     return { parameter, values: values as number[] };
   const text = String(values).trim();
@@ -36,6 +38,24 @@ export function readSweep(parameter: string, values: Value): Sweep {
     "INVALID_ARGUMENT",
     `${parameter}: ${JSON.stringify(text)} are no values: write 100..500 step 50, or 100, 200, 400, at most ${MOST_VALUES}`,
   );
+}
+
+/** The sweeps of a scenario. Throws INVALID_ARGUMENT with every mistake by its line. */
+export function sweepsOf({ document, value }: ScenarioFile): Sweep[] {
+  const mistakes = new Mistakes();
+  const sweeps = Object.entries((value.sweep ?? {}) as Fields).flatMap(([parameter, values]) => {
+    try {
+      const sweep = readSweep(parameter, values);
+      withValue(value, parameter, sweep.values[0]);
+      return [sweep];
+    } catch (error) {
+      const line = document.lineOf(["sweep", parameter]);
+      mistakes.add(document.file, line, `sweep.${(error as WattslotError).message}`);
+      return [];
+    }
+  });
+  mistakes.throwIfAny();
+  return sweeps;
 }
 
 /** A sweep as on the command line: `PATH=VALUES`. */

@@ -286,9 +286,10 @@ function spreadOf(
   const at = (deviations: number) => Math.round((departureMs + deviations * departureSdMs) / 1000) * 1000;
   return {
     departureMs: at(SURE_DEVIATIONS),
-    departureChances: QUANTILES.map(([probability, deviations]) => ({ probability, atMs: at(deviations) })).filter(
-      ({ atMs }) => atMs > arrivalMs,
-    ),
+    departureChances: QUANTILES.map(([probability, deviations]) => ({
+      probability,
+      atMs: at(deviations),
+    })).filter(({ atMs }) => atMs > arrivalMs),
   };
 }
 

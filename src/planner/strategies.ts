@@ -29,6 +29,11 @@ const STRATEGIES: Readonly<Record<string, StrategyFactory>> = {
 /** The strategies that come with the project, from the simplest to the bound of all. */
 export const STRATEGY_NAMES: readonly string[] = Object.keys(STRATEGIES);
 
+/** What is said of a name that no strategy has. */
+export function unknownStrategy(name: string): string {
+  return `there is no strategy ${JSON.stringify(name)}: use ${STRATEGY_NAMES.join(", ")}, or a .js file`;
+}
+
 /**
  * Finds a strategy by its name, or by the path of a JavaScript file whose default export makes one. Throws
  * INVALID_ARGUMENT where there is none.
@@ -36,10 +41,7 @@ export const STRATEGY_NAMES: readonly string[] = Object.keys(STRATEGIES);
 export async function findStrategy(nameOrFile: string): Promise<StrategyFactory> {
   if (Object.hasOwn(STRATEGIES, nameOrFile)) return STRATEGIES[nameOrFile];
   if (!/\.[cm]?js$/.test(nameOrFile)) {
-    throw new WattslotError(
-      "INVALID_ARGUMENT",
-      `there is no strategy ${JSON.stringify(nameOrFile)}: use ${STRATEGY_NAMES.join(", ")}, or a .js file`,
-    );
+    throw new WattslotError("INVALID_ARGUMENT", unknownStrategy(nameOrFile));
   }
   let factory: unknown;
   try {
