@@ -78,7 +78,7 @@ function program(): Command {
     .option("--csv <folder>", "write what came of every visit and slot")
     .option("--strategy <name>", "a strategy, or a .js file with one; may be repeated", append, [])
     .option("--sweep <path=values>", "run with other values of a parameter; may be repeated", append, [])
-    .option("--threads <count>", "runs at the same time; each takes some 200 MB", whole(1, 64))
+    .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
     .addHelpText(
       "after",
       "\nExample:\n  wattslot simulate benchmarks/scenarios/workplace.yaml" +
@@ -99,7 +99,7 @@ function program(): Command {
     .option("--step <value>", "to be found within; default 1 kW, 1 kWh or 1")
     .option("--strategy <name>", "a strategy, or a .js file with one", "wattslot")
     .option("--json", "print the result in JSON instead of a table", false)
-    .option("--threads <count>", "runs at the same time; each takes some 200 MB", whole(1, 64))
+    .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
     .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")
     .action((file: string, options: SizeOptions) => sizeScenario(file, options));
 

@@ -1,5 +1,4 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { WattslotError } from "../domain/errors.ts";
 import { type SimulationResult, type SweepResult, scenarioResult } from "../planner/result.ts";
@@ -39,7 +38,7 @@ export async function simulateScenario(file: string, options: SimulateOptions): 
   const under = ({ scenario }: ReadScenario): Job[] => strategies.map((strategy) => ({ scenario, strategy }));
   const jobs = [...swept.flatMap(({ scenarios }) => scenarios.flatMap(under)), ...under(read)];
   const results = await runAll(jobs, {
-    threads: options.threads ?? Math.min(availableParallelism(), strategies.length),
+    threads: options.threads,
     onProgress: progress(),
   });
   const next = () => results.splice(0, strategies.length);

@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { chargingRange } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
@@ -91,7 +90,7 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
       jobs.push({ scenario: varied.scenario, strategy });
     }
     const results = await runAll(jobs, {
-      threads: options.threads ?? availableParallelism(),
+      threads: options.threads,
       onProgress: show,
     });
     results.forEach(({ measures, circuits }, n) => {

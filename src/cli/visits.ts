@@ -187,7 +187,7 @@ export function place(
   const evses = wireSite.evses.map((evse, e) => ({
     evse,
     // By what they have in common, the session's rules hold for it as in the whole site.
-    alone: { ...wireSite, circuits: feedersOf(wireSite, e), evses: [evse], tariff: undefined },
+    alone: { ...wireSite, circuits: feedersOf(wireSite, e), evses: [evse], tariff: undefined, timeZone: "" },
     untilMs: Number.NEGATIVE_INFINITY,
     visit: undefined as RawVisit | undefined,
   }));

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, type FieldViolation, WattslotError } from "../domain/errors.ts";
 import type { StrategyResult } from "./result.ts";
@@ -18,18 +19,25 @@ export interface Told {
 }
 
 export interface RunOptions {
-  /** At most so many jobs at once, each in a thread of its own. */
-  threads: number;
+  /** At most so many jobs at once, each in a thread of its own; default: one a core, at most 4. */
+  threads?: number | undefined;
   /** Told how much of all jobs is done, 0 to 1. */
   onProgress?: ((share: number) => void) | undefined;
   /** The compiled thread; only needed where the sources run as they are. */
   workerUrl?: URL;
 }
 
+/** Each thread has solvers of its own, some 150 MB. */
+const MOST_THREADS = 4;
+
 /** Runs jobs in threads; the results are in the order of the jobs. Rejects with the first error. */
 export async function runAll(
   jobs: readonly Job[],
-  { threads, onProgress, workerUrl = new URL("./worker.js", import.meta.url) }: RunOptions,
+  {
+    threads = Math.min(availableParallelism(), MOST_THREADS),
+    onProgress,
+    workerUrl = new URL("./worker.js", import.meta.url),
+  }: RunOptions,
 ): Promise<StrategyResult[]> {
   const results: StrategyResult[] = [];
   const shares = new Float64Array(jobs.length);
