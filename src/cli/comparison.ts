@@ -68,9 +68,9 @@ function columnsOf(names: readonly string[], all: readonly Measures[], hasCost: 
   ];
 }
 
-/** What is paid for energy, less what export brings, with what drivers get. */
-function energyCost({ energyCost, exportRevenue, dischargePayment }: Measures): string {
-  return (energyCost - exportRevenue + dischargePayment).toFixed(2);
+/** What is paid for energy, less what export brings, with what drivers get and what the battery ends short of. */
+function energyCost({ totalCost, demandCost }: Measures): string {
+  return (totalCost - demandCost).toFixed(2);
 }
 
 /**

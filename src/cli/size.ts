@@ -76,7 +76,8 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
   const unit = unitOf(parameter);
   const step =
     options.step === undefined ? (/^Wh?$/.test(unit) ? 1000 : 1) : positive("--step", options.step);
-  const least = parameter.endsWith("count") ? 1 : 0;
+  // A connection of nothing is one; a battery or a number of chargers is more than nothing.
+  const least = parameter.endsWith("maxPowerW") ? 0 : step;
   const points = new Map<number, Point>();
   const show = progress();
   const tryAll = async (values: readonly number[]): Promise<void> => {

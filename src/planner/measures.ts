@@ -28,6 +28,8 @@ export interface Measures {
   energyCost: number;
   exportRevenue: number;
   dischargePayment: number;
+  /** To bring the site's battery back to what it began with, at the mean price; negative where it ends with more. */
+  storageCost: number;
   /** On the highest mean import over a demand window. */
   demandCost: number;
   totalCost: number;
@@ -70,6 +72,7 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
     (paid, { said }, i) => paid + ((said.discharge?.pricePerKwh ?? 0) * run.visits[i].givenWh) / 1000,
     0,
   );
+  const storageCost = storageCostOf(scenario, run);
   const times = Float64Array.from(run.decisionMs).sort();
   const hours = (scenario.endMs - scenario.startMs) / HOUR_MS;
   return {
@@ -90,7 +93,8 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
     worstDecile: decile.length === 0 ? 1 : decile.reduce((a, b) => a + b, 0) / decile.length,
     ...bill,
     dischargePayment,
-    totalCost: bill.totalCost + dischargePayment,
+    storageCost,
+    totalCost: bill.totalCost + dischargePayment + storageCost,
     baseCost: billOf(scenario, run, new Float64Array(drawn.length)).totalCost,
     highestChargingW: run.highestW,
     loadFactor: bill.peakW > 0 ? bill.importWh / hours / bill.peakW : 1,
@@ -102,6 +106,17 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
     decisions: times.length,
     decisionMs: { p50: quantile(times, 0.5), p99: quantile(times, 0.99) },
   };
+}
+
+/** Without it, a run that empties the battery by its end would look cheaper than it is. */
+function storageCostOf({ base }: Scenario, { batteryGainWh, slotStartsMs }: Run): number {
+  const { battery } = base.site;
+  if (battery === undefined) return 0;
+  const prices = slotPrices({ ...base, sessions: [], slotStartsMs, notices: [] });
+  const meanPrice = prices.reduce((sum, price) => sum + price, 0) / prices.length;
+  const meteredWh =
+    batteryGainWh < 0 ? batteryGainWh / battery.efficiency : batteryGainWh * battery.efficiency;
+  return (-meteredWh * meanPrice) / 1000;
 }
 
 type Bill = Pick<

@@ -22,6 +22,8 @@ export interface Run {
   chargedWh: Float64Array;
   /** Into the site's battery in each slot, Wh, negative out of it. */
   batteryWh: Float64Array;
+  /** Stored in the site's battery at the end above what it began with, Wh; negative below. */
+  batteryGainWh: number;
   /** The highest power of all vehicles at any instant, W. */
   highestW: number;
   /** Limits that what the chargers allowed would have passed. */
@@ -123,6 +125,7 @@ export async function simulate(
     slotStartsMs,
     chargedWh: new Float64Array(slotCount),
     batteryWh: new Float64Array(slotCount),
+    batteryGainWh: 0,
     highestW: 0,
     excesses: [],
     excessCount: 0,
@@ -172,6 +175,7 @@ export async function simulate(
     // Lets progress be shown, and a caller that gives up be heard.
     await new Promise(setImmediate);
   }
+  run.batteryGainWh = (battery?.storedWh ?? 0) - (base.site.battery?.storedWh ?? 0);
   return run;
 }
 
