@@ -55,3 +55,7 @@ export type {
   WireProfile16,
   WireSchedule,
 } from "./ocpp/wire.ts";
+export { atOnce, type Instant, inOrder } from "./planner/at-once.ts";
+export type { Scenario } from "./planner/scenario.ts";
+export type { StrategyFactory } from "./planner/strategies.ts";
+export { type Decision, payloadsOf, type Strategy } from "./planner/strategy.ts";

@@ -4,6 +4,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { WattslotError } from "../domain/errors.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
 import { type ServeOptions, serve } from "./serve.ts";
+import { type SimulateOptions, simulateScenario } from "./simulate.ts";
+import { type SizeOptions, sizeScenario } from "./size.ts";
 
 const DONE = 0;
 const FAILED = 1;
@@ -68,7 +70,44 @@ function program(): Command {
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));
 
+  wattslot
+    .command("simulate")
+    .description("Runs a site over days or months under several strategies, and compares them.")
+    .argument("<scenario>", "a scenario in YAML; - for standard input")
+    .option("--json", "print the whole result in JSON instead of a table", false)
+    .option("--csv <folder>", "write what came of every visit and slot")
+    .option("--strategy <name>", "a strategy, or a .js file with one; may be repeated", append, [])
+    .option("--sweep <path=values>", "run with other values of a parameter; may be repeated", append, [])
+    .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
+    .addHelpText(
+      "after",
+      "\nExample:\n  wattslot simulate benchmarks/scenarios/workplace.yaml" +
+        " --sweep 'site.circuits[grid].maxPowerW=60kW..100kW step 10kW'",
+    )
+    .action((file: string, options: SimulateOptions) => simulateScenario(file, options));
+
+  wattslot
+    .command("size")
+    .description("Finds the smallest grid connection, or other part of a site, that serves a target.")
+    .argument("<scenario>", "a scenario in YAML; - for standard input")
+    .requiredOption("--target <target>", "99% of the energy, served=95%, peak=120kW or cost=900")
+    .option(
+      "--vary <path>",
+      "parameter to size, evses for the number of chargers (default: the grid connection)",
+    )
+    .option("--to <value>", "largest size to try, such as 500kW")
+    .option("--step <value>", "to be found within; default 1 kW, 1 kWh or 1")
+    .option("--strategy <name>", "a strategy, or a .js file with one", "wattslot")
+    .option("--json", "print the result in JSON instead of a table", false)
+    .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
+    .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")
+    .action((file: string, options: SizeOptions) => sizeScenario(file, options));
+
   return wattslot;
+}
+
+function append(text: string, texts: string[]): string[] {
+  return [...texts, text];
 }
 
 function whole(least: number, most: number): (text: string) => number {

@@ -20,7 +20,8 @@ export interface TableOptions {
   colour: boolean;
 }
 
-interface Column {
+/** A column of a table. */
+export interface Column {
   title: string;
   align: "left" | "right";
   /** One text a row. */
@@ -336,7 +337,7 @@ function forOtherEnergy({ plannedEnergyWh, uncontrolledEnergyWh }: PlanSummary):
 }
 
 /** The header line and one line a row. */
-function layOut(columns: Column[]): string[] {
+export function layOut(columns: Column[]): string[] {
   const widths = columns.map(({ title, cells }) => longest([title, ...cells]));
   const line = (texts: string[]) =>
     texts
@@ -373,7 +374,7 @@ function id(text: string): string {
 }
 
 /** Texts are the caller's: nothing in them may steer the terminal. */
-function plain(text: string): string {
+export function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }
 

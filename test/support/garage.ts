@@ -1,4 +1,5 @@
 import type { Circuit, Evse, Phase, Problem } from "../../src/domain/problem.ts";
+import type { Scenario } from "../../src/planner/scenario.ts";
 import { type AcnSession, acnSessions } from "./acn.ts";
 import { circuit, evse, problem, session, slotsOf } from "./problems.ts";
 
@@ -88,4 +89,60 @@ function month(
     ),
     slotStartsMs: slotsOf(MIDNIGHT_MS, MIDNIGHT_MS + lastPeriod * PERIOD_MS, PERIOD_MS),
   });
+}
+
+/** A month of the garage as a scenario, planned anew every 5 minutes and at each arrival and departure. */
+export function monthOf({ sessions, slotStartsMs, notices: _, ...base }: Problem): Scenario {
+  return {
+    name: "garage",
+    base,
+    startMs: slotStartsMs[0],
+    endMs: slotStartsMs[slotStartsMs.length - 1],
+    slotMs: PERIOD_MS,
+    everyMs: PERIOD_MS,
+    isEventDriven: true,
+    horizonMs: Number.POSITIVE_INFINITY,
+    forecast: undefined,
+    turnedAwayWh: [],
+    visits: sessions.map((said) => ({ said, departureMs: said.departureMs, energyWh: said.energyWh })),
+  };
+}
+
+/**
+ * The month at the prices of SCE TOU-EV-4 in March 2019 on a wall clock without summer time, each vehicle wanting what
+ * its stay allows, as the published costs have it.
+ */
+export function pricedGarage(capKw: number, demandPricePerKw: number): Problem {
+  const one = garage(capKw);
+  const rule = (fromHour: number, toHour: number, pricePerKwh: number, weekdays = [1, 2, 3, 4, 5]) => ({
+    weekdays,
+    fromMinute: 60 * fromHour,
+    toMinute: 60 * toHour,
+    fromDay: 101,
+    toDay: 1231,
+    pricePerKwh,
+  });
+  return {
+    ...one,
+    site: {
+      ...one.site,
+      timeZone: "UTC",
+      tariff: {
+        currency: "USD",
+        price: {
+          rules: [rule(12, 18, 0.0869), rule(8, 23, 0.07492), rule(0, 24, 0.06087, [1, 2, 3, 4, 5, 6, 7])],
+        },
+        demandPricePerKw,
+        demandPeakSoFarW: 0,
+        demandWindowMs: PERIOD_MS,
+        carbonGPerKwh: undefined,
+        exportPricePerKwh: undefined,
+      },
+    },
+    sessions: one.sessions.map((session) => ({
+      ...session,
+      energyWh: Math.min(session.energyWh, (6600 * (session.departureMs - session.arrivalMs)) / 3_600_000),
+    })),
+    preference: "LOWEST_COST",
+  };
 }
