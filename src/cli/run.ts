@@ -76,6 +76,8 @@ function program(): Command {
     .argument("<scenario>", "a scenario in YAML; - for standard input")
     .option("--json", "print the whole result in JSON instead of a table", false)
     .option("--csv <folder>", "write what came of every visit and slot")
+    .option("--report <file>", "write a page with charts for a browser")
+    .option("--svg <folder>", "write the page's charts as pictures")
     .option("--strategy <name>", "a strategy, or a .js file with one; may be repeated", append, [])
     .option("--sweep <path=values>", "run with other values of a parameter; may be repeated", append, [])
     .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))

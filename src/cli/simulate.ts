@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { WattslotError } from "../domain/errors.ts";
 import { type SimulationResult, type SweepResult, scenarioResult } from "../planner/result.ts";
 import { type Job, runAll } from "../planner/runs.ts";
@@ -13,6 +13,10 @@ export interface SimulateOptions {
   json: boolean;
   /** Folder for what came of every visit and slot. */
   csv?: string;
+  /** A page to write the result to. */
+  report?: string;
+  /** Folder for the page's pictures. */
+  svg?: string;
   strategy: string[];
   sweep: string[];
   threads?: number;
@@ -56,7 +60,18 @@ export async function simulateScenario(file: string, options: SimulateOptions): 
     strategies: next(),
     ...(sweep.length > 0 ? { sweep } : {}),
   };
-  if (options.csv !== undefined) await writeRows(options.csv, result);
+  const { csv, report, svg } = options;
+  if (csv !== undefined)
+    await writeFiles(csv, [
+      ["visits.csv", visitsCsv(result)],
+      ["slots.csv", slotsCsv(result)],
+    ]);
+  if (report !== undefined || svg !== undefined) {
+    // Takes most of a second to load, which others need not wait for.
+    const { chartSvgs, reportHtml } = await import("../planner/report/page.ts");
+    if (report !== undefined) await writeFiles(dirname(report), [[basename(report), reportHtml(result)]]);
+    if (svg !== undefined) await writeFiles(svg, chartSvgs(result));
+  }
   process.stdout.write(
     options.json
       ? `${JSON.stringify(result)}\n`
@@ -90,18 +105,12 @@ export function progress(): ((share: number) => void) | undefined {
   };
 }
 
-async function writeRows(folder: string, result: SimulationResult): Promise<void> {
+async function writeFiles(folder: string, files: Iterable<[name: string, text: string]>): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, "visits.csv"), visitsCsv(result));
-    await writeFile(join(folder, "slots.csv"), slotsCsv(result));
+    for (const [name, text] of files) await writeFile(join(folder, name), text);
   } catch (cause) {
-    throw new WattslotError(
-      "INVALID_ARGUMENT",
-      `${folder}: cannot be written (${(cause as NodeJS.ErrnoException).code})`,
-      {
-        cause,
-      },
-    );
+    const { code, path = folder } = cause as NodeJS.ErrnoException;
+    throw new WattslotError("INVALID_ARGUMENT", `${path}: cannot be written (${code})`, { cause });
   }
 }
