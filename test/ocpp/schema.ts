@@ -5,14 +5,23 @@ import type { OcppVersion } from "../../src/domain/problem.ts";
 
 const SCHEMA_FILES = { "1.6": "ocpp1_6", "2.0.1": "ocpp2_0_1", "2.1": "ocpp2_1" };
 
+type Validator = (payload: unknown) => string[];
+
+// Compiling one takes longer than planning a small site.
+const compiled = new Map<string, Validator>();
+
 /**
  * The official JSON schema of a message, such as MeterValuesRequest, in Ajv's strict mode with formats
  * checked. The returned function tells what is wrong with a payload; empty means valid.
  */
-export function validatorFor(
-  version: OcppVersion,
-  message = "SetChargingProfileRequest",
-): (payload: unknown) => string[] {
+export function validatorFor(version: OcppVersion, message = "SetChargingProfileRequest"): Validator {
+  const key = `${version} ${message}`;
+  const validator = compiled.get(key) ?? compile(version, message);
+  compiled.set(key, validator);
+  return validator;
+}
+
+function compile(version: OcppVersion, message: string): Validator {
   const isOld = version !== "2.1";
   const id = `urn:${isOld ? message.replace(/Request$/, ".req").replace(/Response$/, ".conf") : message}`;
   const url = import.meta.resolve(`ocpp-rpc/lib/schemas/${SCHEMA_FILES[version]}.json`);
