@@ -7,6 +7,8 @@ export interface FieldViolation {
 export type ErrorCode =
   | "INVALID_ARGUMENT"
   | "NOT_FOUND"
+  | "ABORTED"
+  | "FAILED_PRECONDITION"
   | "RESOURCE_EXHAUSTED"
   | "CANCELLED"
   | "DEADLINE_EXCEEDED"
