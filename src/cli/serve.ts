@@ -2,7 +2,9 @@ import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
+import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
+import { Store } from "../store/store.ts";
 
 export interface ServeOptions {
   host: string;
@@ -10,13 +12,27 @@ export interface ServeOptions {
   workers: number;
   maxQueue: number;
   logLevel: string;
+  /** Folder that sites are kept in. */
+  data?: string;
+  /** PostgreSQL database that sites are kept in. */
+  databaseUrl?: string;
+  /** Sites whose plan is that old are planned again, ms. */
+  reoptimizeEvery?: number;
 }
+
+/** From a change to the plan that it leads to. */
+const DEBOUNCE_MS = 300;
+/** Longest time that a charger has to answer, and from then on until it is tried again. */
+const ANSWER_MS = 60_000;
+const RETRY_MS = 5 * 60_000;
+const KEEP_MS = 30 * 24 * 60 * 60_000;
 
 /** Longest time that calls in progress get to end when the server stops. */
 const DRAIN_MS = 20_000;
 
 /** Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws UNAVAILABLE when it cannot listen. */
-export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOptions): Promise<void> {
+export async function serve(options: ServeOptions): Promise<void> {
+  const { host, port, workers, maxQueue, logLevel } = options;
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
@@ -30,22 +46,48 @@ export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOp
       logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
     },
   });
+  const store = await openStore(options);
+  const replanner =
+    store &&
+    new Replanner({
+      store,
+      engine,
+      logger,
+      parallel: workers + 1,
+      everyMs: options.reoptimizeEvery ?? Number.POSITIVE_INFINITY,
+      keepMs: KEEP_MS,
+    });
+  const sites = store && replanner && { store, replanner };
   try {
-    const server = await startServer({ engine, host, port, logger, drainMs: DRAIN_MS }).catch(
-      (error: Error) => {
-        throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
-          cause: error,
-        });
-      },
-    );
+    const server = await startServer({
+      engine,
+      host,
+      port,
+      logger,
+      drainMs: DRAIN_MS,
+      ...(sites === undefined ? {} : { sites }),
+    }).catch((error: Error) => {
+      throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
+        cause: error,
+      });
+    });
+    replanner?.start();
     const stopped = stopSignal();
     logger.info({ address: server.address, port: server.port, workers }, "listening");
     logger.info({ signal: await stopped }, "draining");
     await server.close();
   } finally {
+    await replanner?.close();
     await engine.close();
+    await store?.close();
   }
   logger.info({ faults }, "stopped");
+}
+
+function openStore({ data, databaseUrl }: ServeOptions): Promise<Store> | undefined {
+  const place =
+    databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
+  return place && Store.open(place, { debounceMs: DEBOUNCE_MS, answerMs: ANSWER_MS, retryMs: RETRY_MS });
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -23,6 +23,8 @@ export interface CallFacts {
 /** One call, from its first header on. */
 export interface Call {
   requestId: string;
+  /** Whose sites it may see. */
+  tenant: string;
   facts: CallFacts;
   logger: Logger;
 }
@@ -45,7 +47,7 @@ export function callOf(metadata: Metadata): Call {
 export function observeCalls(logger: Logger): ServerInterceptor {
   return (method, nextCall) => {
     const startMs = performance.now();
-    const call: Call = { requestId: randomUUID(), facts: {}, logger };
+    const call: Call = { requestId: randomUUID(), tenant: "default", facts: {}, logger };
     let hasRequest = false;
     let isOver = false;
     const end = (code: status, reason?: string) => {

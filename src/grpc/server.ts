@@ -6,17 +6,22 @@ import { HealthService } from "../gen/grpc/health/v1/health.ts";
 import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts";
 import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
+import { SiteServiceService } from "../gen/wattslot/v1/site.ts";
+import type { Store } from "../store/store.ts";
 import { BOUNDS } from "./bounds.ts";
 import { observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
 import { chargingNeedsService } from "./needs.ts";
 import { reflectionService } from "./reflection.ts";
+import type { Replanner } from "./replanner.ts";
 import { optimizerService } from "./service.ts";
+import { siteService } from "./sites.ts";
 
 const OPTIMIZER = "wattslot.v1.OptimizerService";
 const CHARGING_NEEDS = "wattslot.v1.ChargingNeedsService";
-const SERVICES = [OPTIMIZER, CHARGING_NEEDS, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+const SITES = "wattslot.v1.SiteService";
+const TOOLS = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
 const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": BOUNDS.messageBytes,
@@ -40,6 +45,8 @@ export interface ServerOptions {
    * of them waits for the next item. Default: the processors and two.
    */
   parallel?: number;
+  /** Where sites are kept, and what plans them; absent: nothing is kept, and the SiteService is not served. */
+  sites?: { store: Store; replanner: Replanner };
 }
 
 export interface RunningServer {
@@ -54,13 +61,16 @@ export interface RunningServer {
 
 /** Serves the optimizer and what vehicles say of their needs with health and reflection, without TLS. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
-  const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
+  const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2, sites } = options;
+  const names = [OPTIMIZER, CHARGING_NEEDS, ...(sites === undefined ? [] : [SITES])];
+  const health = createHealth(names);
   const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
-  server.addService(bytesService(ServerReflectionService), reflectionService(SERVICES));
+  server.addService(bytesService(ServerReflectionService), reflectionService([...names, ...TOOLS]));
+  if (sites !== undefined)
+    server.addService(bytesService(SiteServiceService), siteService({ ...sites, engine, parallel }));
 
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const boundPort = await new Promise<number>((resolve, reject) => {
