@@ -190,7 +190,7 @@ describe("vehicles", () => {
     await until(() => watched.told.length === 1);
     await planned(1);
     refuses = true;
-    await sites.putSession(vehicle("B", { energyWh: 60_000, hours: 8 }));
+    await sites.putSession(vehicle("B", { energyWh: 60_000 }));
     await until(async () =>
       (await sites.getSite({ siteId: "depot" })).evses.some(
         (evse) => evse.unreachableUntilTime !== undefined,
