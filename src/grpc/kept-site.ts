@@ -185,9 +185,21 @@ export function requestOf(
         "the next vehicle is expected at its EVSE before it leaves",
       );
     }
+  const holds = new Set(
+    planned.flatMap(({ kept, session }) => (kept.allowed === undefined ? [] : keyOf(session))),
+  );
   const made = {
     ...site,
-    evses: site.evses.map((evse) => (unreachable.has(keyOf(evse)) ? { ...evse, isOffline: true } : evse)),
+    evses: site.evses.map((evse) => {
+      const key = keyOf(evse);
+      if (!unreachable.has(key)) return evse;
+      // What it was last told goes on. Where it was told nothing, nobody knows what it allows.
+      return {
+        ...evse,
+        isOffline: true,
+        fallbackPowerW: evse.fallbackPowerW ?? (holds.has(key) ? 0 : undefined),
+      };
+    }),
   };
   const request: OptimizeRequest = {
     site: made,
