@@ -58,6 +58,9 @@ function program(): Command {
         .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
         .default("info"),
     )
+    .option("--tls-cert <file>", "serve with TLS: this certificate and its chain, in PEM")
+    .option("--tls-key <file>", "the certificate's key, in PEM")
+    .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 
@@ -66,6 +69,10 @@ function program(): Command {
     .description("Plans one site from an OptimizeRequest in proto3 JSON.")
     .argument("<file>", "the request; - for standard input")
     .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
+    .option("--tls", "connect with TLS", false)
+    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
+    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
+    .option("--key <file>", "the certificate's key, in PEM")
     .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false)
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));

@@ -3,8 +3,9 @@ import { pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
 import { startServer } from "../grpc/server.ts";
+import { type ServerTls, serverCredentials } from "./tls.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends ServerTls {
   host: string;
   port: number;
   workers: number;
@@ -15,8 +16,13 @@ export interface ServeOptions {
 /** Longest time that calls in progress get to end when the server stops. */
 const DRAIN_MS = 20_000;
 
-/** Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws UNAVAILABLE when it cannot listen. */
-export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOptions): Promise<void> {
+/**
+ * Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws INVALID_ARGUMENT where an
+ * option is wrong, UNAVAILABLE when it cannot listen.
+ */
+export async function serve(options: ServeOptions): Promise<void> {
+  const { host, port, workers, maxQueue, logLevel } = options;
+  const credentials = serverCredentials(options);
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
@@ -31,21 +37,35 @@ export async function serve({ host, port, workers, maxQueue, logLevel }: ServeOp
     },
   });
   try {
-    const server = await startServer({ engine, host, port, logger, drainMs: DRAIN_MS }).catch(
-      (error: Error) => {
-        throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
-          cause: error,
-        });
-      },
-    );
+    const server = await startServer({
+      engine,
+      host,
+      port,
+      logger,
+      drainMs: DRAIN_MS,
+      ...(credentials && { credentials }),
+    }).catch((error: Error) => {
+      throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
+        cause: error,
+      });
+    });
     const stopped = stopSignal();
-    logger.info({ address: server.address, port: server.port, workers }, "listening");
+    logger.info(
+      { address: server.address, port: server.port, workers, tls: credentials !== undefined },
+      "listening",
+    );
+    if (credentials === undefined && !isLoopback(host))
+      logger.warn({ address: host }, "listening beyond this machine without TLS: anyone on the way can read");
     logger.info({ signal: await stopped }, "draining");
     await server.close();
   } finally {
     await engine.close();
   }
   logger.info({ faults }, "stopped");
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d+){3}$/.test(host);
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -33,6 +33,8 @@ export interface ServerOptions {
   /** 0 for any that is free. */
   port: number;
   logger: Logger;
+  /** Default: without TLS. */
+  credentials?: ServerCredentials;
   /** Longest time that calls in progress get to end when the server closes. */
   drainMs: number;
   /**
@@ -52,9 +54,10 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves the optimizer and what vehicles say of their needs with health and reflection, without TLS. Rejects where it can't listen. */
+/** Serves the optimizer and what vehicles say of their needs with health and reflection. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
+  const { credentials = ServerCredentials.createInsecure() } = options;
   const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
   const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
@@ -64,7 +67,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const boundPort = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(target, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(target, credentials, (error, bound) => {
       if (error === null) resolve(bound);
       else reject(error);
     });
