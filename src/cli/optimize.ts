@@ -10,6 +10,7 @@ import { type ClientTls, clientCredentials } from "./tls.ts";
 
 export interface OptimizeOptions extends ClientTls {
   address?: string;
+  token?: string;
   json: boolean;
 }
 
@@ -20,13 +21,15 @@ const CALL_MARGIN_MS = 5000;
 
 /** Plans the request in a file and prints the plan. Throws INVALID_ARGUMENT on bad input. */
 export async function optimize(file: string, options: OptimizeOptions): Promise<void> {
-  const { address, json } = options;
+  const { address, token, json } = options;
   const credentials = clientCredentials(options);
   if (address === undefined && credentials !== undefined)
     throw new WattslotError("INVALID_ARGUMENT", "TLS is for a server: give its --address");
   const request = requestFromJson(await readInput(file), Date.now());
   const response =
-    address === undefined ? await planHere(request) : await planThere(request, connect(address, credentials));
+    address === undefined
+      ? await planHere(request)
+      : await planThere(request, connect(address, credentials, token));
   process.stdout.write(
     json
       ? `${JSON.stringify(responseToJson(response))}\n`

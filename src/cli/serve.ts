@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
 import { startServer } from "../grpc/server.ts";
+import { tokenFile } from "../grpc/tokens.ts";
 import { type ServerTls, serverCredentials } from "./tls.ts";
 
 export interface ServeOptions extends ServerTls {
@@ -11,6 +12,8 @@ export interface ServeOptions extends ServerTls {
   workers: number;
   maxQueue: number;
   logLevel: string;
+  /** The file of tokens; without it every call is let in. */
+  tokens?: string;
 }
 
 /** Longest time that calls in progress get to end when the server stops. */
@@ -26,6 +29,10 @@ export async function serve(options: ServeOptions): Promise<void> {
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
+  const tokens =
+    options.tokens === undefined
+      ? undefined
+      : tokenFile(options.tokens, (err) => logger.error({ err }, "tokens are as before: their file is bad"));
   let faults = 0;
   const engine = createEngine({
     workers,
@@ -44,18 +51,21 @@ export async function serve(options: ServeOptions): Promise<void> {
       logger,
       drainMs: DRAIN_MS,
       ...(credentials && { credentials }),
+      ...(tokens && { tokens }),
     }).catch((error: Error) => {
       throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
         cause: error,
       });
     });
     const stopped = stopSignal();
+    const tls = credentials !== undefined;
     logger.info(
-      { address: server.address, port: server.port, workers, tls: credentials !== undefined },
+      { address: server.address, port: server.port, workers, tls, tokens: tokens !== undefined },
       "listening",
     );
-    if (credentials === undefined && !isLoopback(host))
-      logger.warn({ address: host }, "listening beyond this machine without TLS: anyone on the way can read");
+    const missing = [...(tls ? [] : ["TLS"]), ...(tokens || options.tlsCa ? [] : ["tokens"])];
+    if (missing.length > 0 && !isLoopback(host))
+      logger.warn({ address: host }, `listening beyond this machine without ${missing.join(" and ")}`);
     logger.info({ signal: await stopped }, "draining");
     await server.close();
   } finally {

@@ -6,6 +6,7 @@ import { HealthService } from "../gen/grpc/health/v1/health.ts";
 import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts";
 import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
+import { authenticate, type TokenStore } from "./auth.ts";
 import { BOUNDS } from "./bounds.ts";
 import { observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
@@ -35,6 +36,8 @@ export interface ServerOptions {
   logger: Logger;
   /** Default: without TLS. */
   credentials?: ServerCredentials;
+  /** The tokens that let calls in. Default: every call is let in. */
+  tokens?: TokenStore;
   /** Longest time that calls in progress get to end when the server closes. */
   drainMs: number;
   /**
@@ -57,9 +60,11 @@ export interface RunningServer {
 /** Serves the optimizer and what vehicles say of their needs with health and reflection. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
-  const { credentials = ServerCredentials.createInsecure() } = options;
+  const { credentials = ServerCredentials.createInsecure(), tokens } = options;
   const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
-  const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
+  // The first is nearest to the wire: it sees the calls that those after it refuse.
+  const interceptors = [observeCalls(logger), ...(tokens === undefined ? [] : [authenticate(tokens)])];
+  const server = new Server({ ...CHANNEL_OPTIONS, interceptors });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);

@@ -65,18 +65,18 @@ test("a server with a CA lets in only its clients", async () => {
   });
 });
 
-test("without TLS beyond this machine there is a warning, on this machine there is none", async () => {
+test("beyond this machine without TLS or tokens there is a warning, on this machine there is none", async () => {
+  const warning = "listening beyond this machine without TLS and tokens";
   await withServer(["--host", "0.0.0.0"], async ({ logged, listening }) => {
-    expect(listening).toMatchObject({ tls: false });
-    expect(
-      await logged("listening beyond this machine without TLS: anyone on the way can read"),
-    ).toMatchObject({ level: 40 });
+    expect(listening).toMatchObject({ tls: false, tokens: false });
+    expect(await logged(warning)).toMatchObject({ level: 40, address: "0.0.0.0" });
+  });
+  await withServer(["--host", "0.0.0.0", ...served(server)], async ({ logged }) => {
+    await logged("listening beyond this machine without tokens");
   });
   await withServer(["--host", "127.0.0.1"], async ({ logged, kill }) => {
     kill("SIGTERM");
-    await expect(
-      logged("listening beyond this machine without TLS: anyone on the way can read"),
-    ).rejects.toThrow("the log ended");
+    await expect(logged(warning)).rejects.toThrow("the log ended");
   });
 });
 
