@@ -7,10 +7,10 @@ import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts
 import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
 import { authenticate, type TokenStore } from "./auth.ts";
-import { BOUNDS } from "./bounds.ts";
 import { observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
+import { awaitRequest, CHANNEL_LIMITS, REQUEST_MS } from "./limits.ts";
 import { chargingNeedsService } from "./needs.ts";
 import { reflectionService } from "./reflection.ts";
 import { optimizerService } from "./service.ts";
@@ -18,14 +18,6 @@ import { optimizerService } from "./service.ts";
 const OPTIMIZER = "wattslot.v1.OptimizerService";
 const CHARGING_NEEDS = "wattslot.v1.ChargingNeedsService";
 const SERVICES = [OPTIMIZER, CHARGING_NEEDS, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
-
-const CHANNEL_OPTIONS = {
-  "grpc.max_receive_message_length": BOUNDS.messageBytes,
-  // Notices callers that vanished without a word, and lets go of those that have nothing to say.
-  "grpc.keepalive_time_ms": 60_000,
-  "grpc.keepalive_timeout_ms": 20_000,
-  "grpc.max_connection_idle_ms": 15 * 60_000,
-};
 
 export interface ServerOptions {
   engine: Engine;
@@ -63,8 +55,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { credentials = ServerCredentials.createInsecure(), tokens } = options;
   const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
   // The first is nearest to the wire: it sees the calls that those after it refuse.
-  const interceptors = [observeCalls(logger), ...(tokens === undefined ? [] : [authenticate(tokens)])];
-  const server = new Server({ ...CHANNEL_OPTIONS, interceptors });
+  const interceptors = [observeCalls(logger), awaitRequest(REQUEST_MS)];
+  if (tokens !== undefined) interceptors.push(authenticate(tokens));
+  const server = new Server({ ...CHANNEL_LIMITS, interceptors });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
