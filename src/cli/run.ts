@@ -2,10 +2,12 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { WattslotError } from "../domain/errors.ts";
+import { SCOPES, type Scope } from "../grpc/scopes.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
 import { type ServeOptions, serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
+import { createToken, listTokens, revokeToken, type TokenCreateOptions } from "./token.ts";
 
 const DONE = 0;
 const FAILED = 1;
@@ -58,6 +60,10 @@ function program(): Command {
         .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
         .default("info"),
     )
+    .option("--tls-cert <file>", "serve with TLS: this certificate and its chain, in PEM")
+    .option("--tls-key <file>", "the certificate's key, in PEM")
+    .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
+    .addOption(tokensOption())
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 
@@ -66,6 +72,13 @@ function program(): Command {
     .description("Plans one site from an OptimizeRequest in proto3 JSON.")
     .argument("<file>", "the request; - for standard input")
     .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
+    .addOption(
+      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
+    )
+    .option("--tls", "connect with TLS", false)
+    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
+    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
+    .option("--key <file>", "the certificate's key, in PEM")
     .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false)
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));
@@ -105,7 +118,55 @@ function program(): Command {
     .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")
     .action((file: string, options: SizeOptions) => sizeScenario(file, options));
 
+  const token = wattslot
+    .command("token")
+    .description("Makes, lists and revokes the tokens that let calls in.");
+  token
+    .command("create")
+    .description("Makes a token, prints it once, and keeps its hash in the file.")
+    .requiredOption("--tenant <name>", "on whose behalf its bearer calls")
+    .addOption(
+      new Option("--scope <scope>", `${SCOPES.join(", ")}; may be repeated`)
+        .argParser(scopes)
+        .makeOptionMandatory(),
+    )
+    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", timeSpan)
+    .addOption(tokensOption().makeOptionMandatory())
+    .addHelpText(
+      "after",
+      "\nExample:\n  wattslot token create --tenant depot --scope optimize --tokens tokens.json",
+    )
+    .action((options: TokenCreateOptions) => createToken(options));
+  token
+    .command("list")
+    .description("Prints id, tenant, scopes and expiry of every token.")
+    .addOption(tokensOption().makeOptionMandatory())
+    .action((options: { tokens: string }) => listTokens(options));
+  token
+    .command("revoke")
+    .description("Takes a token out of the file; servers refuse it from then on.")
+    .argument("<id>", "as listed")
+    .addOption(tokensOption().makeOptionMandatory())
+    .action((id: string, options: { tokens: string }) => revokeToken(id, options));
+
   return wattslot;
+}
+
+function tokensOption(): Option {
+  return new Option("--tokens <file>", "the tokens that let calls in, as JSON").env("WATTSLOT_TOKENS");
+}
+
+function scopes(text: string, before: Scope[] = []): Scope[] {
+  const scope = SCOPES.find((known) => known === text);
+  if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
+  return [...before, scope];
+}
+
+/** A number of days or hours, in ms. */
+function timeSpan(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,4})([dh])$/.exec(text) ?? [];
+  if (count === undefined) throw new InvalidArgumentError("Must be days or hours, such as 90d or 12h.");
+  return Number(count) * (unit === "d" ? 24 : 1) * 3_600_000;
 }
 
 function append(text: string, texts: string[]): string[] {

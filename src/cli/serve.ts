@@ -4,9 +4,11 @@ import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
 import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
+import { tokenFile } from "../grpc/tokens.ts";
 import { Store } from "../store/store.ts";
+import { type ServerTls, serverCredentials } from "./tls.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends ServerTls {
   host: string;
   port: number;
   workers: number;
@@ -18,6 +20,8 @@ export interface ServeOptions {
   databaseUrl?: string;
   /** Sites whose plan is that old are planned again, ms. */
   reoptimizeEvery?: number;
+  /** The file of tokens; without it every call is let in. */
+  tokens?: string;
 }
 
 /** From a change to the plan that it leads to. */
@@ -30,12 +34,20 @@ const KEEP_MS = 30 * 24 * 60 * 60_000;
 /** Longest time that calls in progress get to end when the server stops. */
 const DRAIN_MS = 20_000;
 
-/** Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws UNAVAILABLE when it cannot listen. */
+/**
+ * Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws INVALID_ARGUMENT where an
+ * option is wrong, UNAVAILABLE when it cannot listen.
+ */
 export async function serve(options: ServeOptions): Promise<void> {
   const { host, port, workers, maxQueue, logLevel } = options;
+  const credentials = serverCredentials(options);
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
+  const tokens =
+    options.tokens === undefined
+      ? undefined
+      : tokenFile(options.tokens, (err) => logger.error({ err }, "tokens are as before: their file is bad"));
   let faults = 0;
   const engine = createEngine({
     workers,
@@ -66,6 +78,8 @@ export async function serve(options: ServeOptions): Promise<void> {
       logger,
       drainMs: DRAIN_MS,
       ...(sites === undefined ? {} : { sites }),
+      ...(credentials && { credentials }),
+      ...(tokens && { tokens }),
     }).catch((error: Error) => {
       throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
         cause: error,
@@ -73,7 +87,14 @@ export async function serve(options: ServeOptions): Promise<void> {
     });
     replanner?.start();
     const stopped = stopSignal();
-    logger.info({ address: server.address, port: server.port, workers }, "listening");
+    const tls = credentials !== undefined;
+    logger.info(
+      { address: server.address, port: server.port, workers, tls, tokens: tokens !== undefined },
+      "listening",
+    );
+    const missing = [...(tls ? [] : ["TLS"]), ...(tokens || options.tlsCa ? [] : ["tokens"])];
+    if (missing.length > 0 && !isLoopback(host))
+      logger.warn({ address: host }, `listening beyond this machine without ${missing.join(" and ")}`);
     logger.info({ signal: await stopped }, "draining");
     await server.close();
   } finally {
@@ -88,6 +109,10 @@ function openStore({ data, databaseUrl }: ServeOptions): Promise<Store> | undefi
   const place =
     databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
   return place && Store.open(place, { debounceMs: DEBOUNCE_MS, answerMs: ANSWER_MS, retryMs: RETRY_MS });
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d+){3}$/.test(host);
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Metadata, ServerInterceptingCall, type ServerInterceptor, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { SCOPES, type Scope } from "./scopes.ts";
 
 const REQUEST_ID = "x-request-id";
 
@@ -18,18 +19,30 @@ export interface CallFacts {
   violations?: number;
   items?: number;
   failedItems?: number;
+  /** Of the token that the call came with. */
+  tokenId?: string;
+  tenant?: string;
 }
+
+/** On whose behalf a call is. */
+export interface Caller {
+  tenant: string;
+  scopes: ReadonlySet<Scope>;
+}
+
+/** Who calls where no token is asked for. */
+const ANYONE: Caller = { tenant: "default", scopes: new Set(SCOPES) };
 
 /** One call, from its first header on. */
 export interface Call {
   requestId: string;
-  /** Whose sites it may see. */
-  tenant: string;
+  caller: Caller;
   facts: CallFacts;
   logger: Logger;
 }
 
-// grpc-js hands the very metadata that an interceptor saw to the handler: the link between the two.
+// grpc-js hands the very metadata that an interceptor saw to the handler: the link between the two. What is
+// linked by it, the caller above all, can't be sent by a client.
 const calls = new WeakMap<Metadata, Call>();
 
 /** The call that came with this metadata. */
@@ -47,7 +60,7 @@ export function callOf(metadata: Metadata): Call {
 export function observeCalls(logger: Logger): ServerInterceptor {
   return (method, nextCall) => {
     const startMs = performance.now();
-    const call: Call = { requestId: randomUUID(), tenant: "default", facts: {}, logger };
+    const call: Call = { requestId: randomUUID(), caller: ANYONE, facts: {}, logger };
     let hasRequest = false;
     let isOver = false;
     const end = (code: status, reason?: string) => {

@@ -4,6 +4,8 @@ import {
   type ChannelCredentials,
   type ClientUnaryCall,
   credentials,
+  InterceptingCall,
+  type Interceptor,
   Metadata,
   type ServiceError,
   status,
@@ -96,13 +98,17 @@ export interface BatchItem {
   request: PartialRequest;
 }
 
-/** Connects to `HOST:PORT`, without TLS unless credentials are given. */
+/** Connects to `HOST:PORT`, without TLS unless credentials are given. A token goes with every call: send it over TLS. */
 export function connect(
   address: string,
   channelCredentials: ChannelCredentials = credentials.createInsecure(),
+  token?: string,
 ): Optimizer {
-  // The bounds of an answer are the server's.
-  const channelOptions = { "grpc.max_receive_message_length": -1 };
+  const channelOptions = {
+    // The bounds of an answer are the server's.
+    "grpc.max_receive_message_length": -1,
+    interceptors: token === undefined ? [] : [bearing(token)],
+  };
   const client = new OptimizerServiceClient(address, channelCredentials, channelOptions);
   const needs = new ChargingNeedsServiceClient(address, channelCredentials, channelOptions);
   return {
@@ -122,6 +128,17 @@ export function connect(
       needs.close();
     },
   };
+}
+
+// gRPC's own credentials of a call go over TLS only, which a server on the same machine doesn't need.
+function bearing(token: string): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        metadata.set("authorization", `Bearer ${token}`);
+        next(metadata, listener);
+      },
+    });
 }
 
 /** One call with one answer. */
@@ -183,6 +200,8 @@ async function* batch(
 const CODES: Partial<Record<status, ErrorCode>> = {
   [status.INVALID_ARGUMENT]: "INVALID_ARGUMENT",
   [status.RESOURCE_EXHAUSTED]: "RESOURCE_EXHAUSTED",
+  [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
+  [status.PERMISSION_DENIED]: "PERMISSION_DENIED",
   [status.CANCELLED]: "CANCELLED",
   [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
   [status.UNAVAILABLE]: "UNAVAILABLE",

@@ -8,10 +8,11 @@ import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.t
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
 import { SiteServiceService } from "../gen/wattslot/v1/site.ts";
 import type { Store } from "../store/store.ts";
-import { BOUNDS } from "./bounds.ts";
+import { authenticate, type TokenStore } from "./auth.ts";
 import { observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
+import { awaitRequest, CHANNEL_LIMITS, REQUEST_MS } from "./limits.ts";
 import { chargingNeedsService } from "./needs.ts";
 import { reflectionService } from "./reflection.ts";
 import type { Replanner } from "./replanner.ts";
@@ -23,14 +24,6 @@ const CHARGING_NEEDS = "wattslot.v1.ChargingNeedsService";
 const SITES = "wattslot.v1.SiteService";
 const TOOLS = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
-const CHANNEL_OPTIONS = {
-  "grpc.max_receive_message_length": BOUNDS.messageBytes,
-  // Notices callers that vanished without a word, and lets go of those that have nothing to say.
-  "grpc.keepalive_time_ms": 60_000,
-  "grpc.keepalive_timeout_ms": 20_000,
-  "grpc.max_connection_idle_ms": 15 * 60_000,
-};
-
 export interface ServerOptions {
   engine: Engine;
   /** Address to listen on. */
@@ -38,6 +31,10 @@ export interface ServerOptions {
   /** 0 for any that is free. */
   port: number;
   logger: Logger;
+  /** Default: without TLS. */
+  credentials?: ServerCredentials;
+  /** The tokens that let calls in. Default: every call is let in. */
+  tokens?: TokenStore;
   /** Longest time that calls in progress get to end when the server closes. */
   drainMs: number;
   /**
@@ -59,12 +56,16 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves the optimizer and what vehicles say of their needs with health and reflection, without TLS. Rejects where it can't listen. */
+/** Serves the optimizer and what vehicles say of their needs with health and reflection. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2, sites } = options;
+  const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
+  const { credentials = ServerCredentials.createInsecure(), tokens, sites } = options;
   const names = [OPTIMIZER, CHARGING_NEEDS, ...(sites === undefined ? [] : [SITES])];
   const health = createHealth(names);
-  const server = new Server({ ...CHANNEL_OPTIONS, interceptors: [observeCalls(logger)] });
+  // The first is nearest to the wire: it sees the calls that those after it refuse.
+  const interceptors = [observeCalls(logger), awaitRequest(REQUEST_MS)];
+  if (tokens !== undefined) interceptors.push(authenticate(tokens));
+  const server = new Server({ ...CHANNEL_LIMITS, interceptors });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
@@ -74,7 +75,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const boundPort = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(target, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(target, credentials, (error, bound) => {
       if (error === null) resolve(bound);
       else reject(error);
     });

@@ -75,25 +75,35 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     });
 
   return {
-    putSite: unary(service.putSite, async ({ site, settings, etag }, { call: { tenant } }) => {
-      const findings = new Findings();
-      if (site === undefined) findings.wrong("site", "is required");
-      const given = readEtag(findings, etag);
-      findings.throwIfAny();
-      const kept = { site: site!, settings: settings ?? PlanSettings.create() };
-      const { notices } = problemOf(kept);
-      const put = await store.putSite(
-        { tenant, siteId: kept.site.siteId },
+    putSite: unary(
+      service.putSite,
+      async (
+        { site, settings, etag },
         {
-          site: Site.encode(kept.site).finish(),
-          settings: PlanSettings.encode(kept.settings).finish(),
-          ...(given === undefined ? {} : { etag: given }),
+          call: {
+            caller: { tenant },
+          },
         },
-        Date.now(),
-      );
-      replanner.poke();
-      return { etag: `${put}`, notices: [...notices] };
-    }),
+      ) => {
+        const findings = new Findings();
+        if (site === undefined) findings.wrong("site", "is required");
+        const given = readEtag(findings, etag);
+        findings.throwIfAny();
+        const kept = { site: site!, settings: settings ?? PlanSettings.create() };
+        const { notices } = problemOf(kept);
+        const put = await store.putSite(
+          { tenant, siteId: kept.site.siteId },
+          {
+            site: Site.encode(kept.site).finish(),
+            settings: PlanSettings.encode(kept.settings).finish(),
+            ...(given === undefined ? {} : { etag: given }),
+          },
+          Date.now(),
+        );
+        replanner.poke();
+        return { etag: `${put}`, notices: [...notices] };
+      },
+    ),
 
     getSite: unary(service.getSite, async (request, context) => {
       const inputs = await store.inputsOf(keyOf(request, context));
@@ -118,24 +128,34 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       };
     }),
 
-    listSites: unary(service.listSites, async ({ pageSize, pageToken }, { call: { tenant } }) => {
-      const findings = new Findings();
-      const size = pageSize === 0 ? USUAL_PAGE : findings.whole("page_size", pageSize, 1, LARGEST_PAGE);
-      findings.throwIfAny();
-      const rows = await store.listSites(tenant, pageToken, size);
-      return {
-        sites: rows.map((row) => ({
-          siteId: row.site_id,
-          etag: `${row.etag}`,
-          sessionCount: Number(row.session_count),
-          openCommandCount: Number(row.open_count),
-          plannedTime: row.planned_ms > 0 ? new Date(row.planned_ms) : undefined,
-          planStatus: row.plan_status as PlanStatus,
-          isDue: row.due_ms !== null,
-        })),
-        nextPageToken: rows.length < size ? "" : (rows.at(-1)?.site_id ?? ""),
-      };
-    }),
+    listSites: unary(
+      service.listSites,
+      async (
+        { pageSize, pageToken },
+        {
+          call: {
+            caller: { tenant },
+          },
+        },
+      ) => {
+        const findings = new Findings();
+        const size = pageSize === 0 ? USUAL_PAGE : findings.whole("page_size", pageSize, 1, LARGEST_PAGE);
+        findings.throwIfAny();
+        const rows = await store.listSites(tenant, pageToken, size);
+        return {
+          sites: rows.map((row) => ({
+            siteId: row.site_id,
+            etag: `${row.etag}`,
+            sessionCount: Number(row.session_count),
+            openCommandCount: Number(row.open_count),
+            plannedTime: row.planned_ms > 0 ? new Date(row.planned_ms) : undefined,
+            planStatus: row.plan_status as PlanStatus,
+            isDue: row.due_ms !== null,
+          })),
+          nextPageToken: rows.length < size ? "" : (rows.at(-1)?.site_id ?? ""),
+        };
+      },
+    ),
 
     deleteSite: unary(service.deleteSite, async (request, context) => {
       const findings = new Findings();
@@ -307,22 +327,39 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       watchCommands(store, request, context),
     ),
 
-    reportCommand: unary(service.reportCommand, async (request, { call: { tenant } }) => {
-      const findings = new Findings();
-      const { commandId, result, detail } = request;
-      if (!/.\/\d+\/\d+$/s.test(commandId)) findings.wrong("command_id", "is not the id of a command");
-      const answer = findings.choice("result", result, RESULTS);
-      if (detail.length > LONGEST_DETAIL)
-        findings.wrong("detail", `must have at most ${LONGEST_DETAIL} characters, has ${detail.length}`);
-      findings.throwIfAny();
-      await store.answerCommand(tenant, commandId, { answer: answer!, detail }, Date.now());
-      replanner.poke();
-      return {};
-    }),
+    reportCommand: unary(
+      service.reportCommand,
+      async (
+        request,
+        {
+          call: {
+            caller: { tenant },
+          },
+        },
+      ) => {
+        const findings = new Findings();
+        const { commandId, result, detail } = request;
+        if (!/.\/\d+\/\d+$/s.test(commandId)) findings.wrong("command_id", "is not the id of a command");
+        const answer = findings.choice("result", result, RESULTS);
+        if (detail.length > LONGEST_DETAIL)
+          findings.wrong("detail", `must have at most ${LONGEST_DETAIL} characters, has ${detail.length}`);
+        findings.throwIfAny();
+        await store.answerCommand(tenant, commandId, { answer: answer!, detail }, Date.now());
+        replanner.poke();
+        return {};
+      },
+    ),
   };
 }
 
-function keyOf({ siteId }: { siteId: string }, { call: { tenant } }: Context): SiteKey {
+function keyOf(
+  { siteId }: { siteId: string },
+  {
+    call: {
+      caller: { tenant },
+    },
+  }: Context,
+): SiteKey {
   const findings = new Findings();
   findings.id("site_id", siteId);
   findings.throwIfAny();
@@ -556,7 +593,12 @@ function evseIdOf(payloadJson: string): number | undefined {
 async function* reoptimize(
   { store, replanner, parallel }: SiteServiceOptions,
   request: ReoptimizeRequest,
-  { signal, call: { tenant } }: Context,
+  {
+    signal,
+    call: {
+      caller: { tenant },
+    },
+  }: Context,
 ): AsyncGenerator<ReoptimizeResponse> {
   const { siteIds, allSites, staleSeconds } = request;
   const findings = new Findings();
@@ -609,7 +651,12 @@ async function* givenStale(
 async function* watchCommands(
   store: Store,
   { cursor, siteIds }: WatchCommandsRequest,
-  { signal, call: { tenant } }: Context,
+  {
+    signal,
+    call: {
+      caller: { tenant },
+    },
+  }: Context,
 ): AsyncGenerator<WatchCommandsResponse> {
   const findings = new Findings();
   if (cursor !== "" && !/^\d{1,15}$/.test(cursor))
