@@ -4,9 +4,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { WattslotError } from "../domain/errors.ts";
 import { SCOPES, type Scope } from "../grpc/scopes.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
+import { type ReoptimizeOptions, reoptimize } from "./reoptimize.ts";
 import { type ServeOptions, serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
+import { span } from "./span.ts";
 import { createToken, listTokens, revokeToken, type TokenCreateOptions } from "./token.ts";
 
 const DONE = 0;
@@ -67,19 +69,27 @@ function program(): Command {
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 
-  wattslot
-    .command("optimize")
-    .description("Plans one site from an OptimizeRequest in proto3 JSON.")
-    .argument("<file>", "the request; - for standard input")
-    .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
-    .addOption(
-      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
-    )
-    .option("--tls", "connect with TLS", false)
-    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
-    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
-    .option("--key <file>", "the certificate's key, in PEM")
-    .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false)
+  withConnection(
+    wattslot
+      .command("reoptimize")
+      .description("Has a server plan the sites that it keeps again: for cron.")
+      .requiredOption("--address <host:port>", "the server", hostAndPort)
+      .option("--site <id>", "a site; may be repeated", append, [])
+      .option("--all", "all sites", false)
+      .option("--stale <span>", "only sites whose plan is at least that old, such as 15m", span)
+      .option("--json", "print a line of JSON for each site", false),
+  )
+    .addHelpText("after", "\nExample:\n  wattslot reoptimize --address 127.0.0.1:50051 --all --stale 15m")
+    .action((options: ReoptimizeOptions) => reoptimize(options));
+
+  withConnection(
+    wattslot
+      .command("optimize")
+      .description("Plans one site from an OptimizeRequest in proto3 JSON.")
+      .argument("<file>", "the request; - for standard input")
+      .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
+      .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false),
+  )
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));
 
@@ -130,7 +140,7 @@ function program(): Command {
         .argParser(scopes)
         .makeOptionMandatory(),
     )
-    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", timeSpan)
+    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", span)
     .addOption(tokensOption().makeOptionMandatory())
     .addHelpText(
       "after",
@@ -152,6 +162,18 @@ function program(): Command {
   return wattslot;
 }
 
+/** What a command that calls a server needs to know of the way there. */
+function withConnection(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
+    )
+    .option("--tls", "connect with TLS", false)
+    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
+    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
+    .option("--key <file>", "the certificate's key, in PEM");
+}
+
 function tokensOption(): Option {
   return new Option("--tokens <file>", "the tokens that let calls in, as JSON").env("WATTSLOT_TOKENS");
 }
@@ -160,13 +182,6 @@ function scopes(text: string, before: Scope[] = []): Scope[] {
   const scope = SCOPES.find((known) => known === text);
   if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
   return [...before, scope];
-}
-
-/** A number of days or hours, in ms. */
-function timeSpan(text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,4})([dh])$/.exec(text) ?? [];
-  if (count === undefined) throw new InvalidArgumentError("Must be days or hours, such as 90d or 12h.");
-  return Number(count) * (unit === "d" ? 24 : 1) * 3_600_000;
 }
 
 function append(text: string, texts: string[]): string[] {

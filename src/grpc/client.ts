@@ -131,7 +131,8 @@ export function connect(
 }
 
 // gRPC's own credentials of a call go over TLS only, which a server on the same machine doesn't need.
-function bearing(token: string): Interceptor {
+/** Sends a token with every call. */
+export function bearing(token: string): Interceptor {
   return (options, nextCall) =>
     new InterceptingCall(nextCall(options), {
       start: (metadata, listener, next) => {

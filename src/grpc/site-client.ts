@@ -5,9 +5,9 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import * as wire from "../gen/wattslot/v1/site.ts";
-import { type CallOptions, fromServiceError, unary } from "./client.ts";
+import { bearing, type CallOptions, fromServiceError, unary } from "./client.ts";
 
-export { CommandResult, SeriesKind } from "../gen/wattslot/v1/site.ts";
+export { CommandResult, type ReoptimizeResult, SeriesKind } from "../gen/wattslot/v1/site.ts";
 
 /** A message of which any part may be left out; what is left out has the contract's default. */
 type Partial<Message extends { fromPartial(object: never): unknown }> = Parameters<Message["fromPartial"]>[0];
@@ -66,16 +66,18 @@ export interface Sites {
   close(): void;
 }
 
-/** Connects to `HOST:PORT`, without TLS unless credentials are given. */
+/** Connects to `HOST:PORT`, without TLS unless credentials are given. A token goes with every call: send it over TLS. */
 export function connectSites(
   address: string,
   channelCredentials: ChannelCredentials = credentials.createInsecure(),
+  token?: string,
 ): Sites {
   const client = new wire.SiteServiceClient(address, channelCredentials, {
     "grpc.max_receive_message_length": -1,
     // A stream of commands is silent for long: a server that has gone without a word is noticed all the same.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    interceptors: token === undefined ? [] : [bearing(token)],
   });
   return {
     putSite: (request, options) =>
