@@ -36,7 +36,7 @@ export interface NewPlan {
 
 export type NewCommand = Pick<
   Insertable<Tables["commands"]>,
-  "station_id" | "evse_id" | "session_id" | "wave" | "command" | "installed" | "payload"
+  "station_id" | "evse_id" | "session_id" | "wave" | "command" | "installed"
 >;
 
 /** How a charger took a command. */
@@ -445,13 +445,13 @@ export class Store {
       .execute();
   }
 
-  /** Makes a site due now. */
-  async makeDue(key: SiteKey, nowMs: number): Promise<void> {
+  /** Makes sites due whose plan is older than an instant. */
+  async makeStaleDue(olderThanMs: number, nowMs: number): Promise<void> {
     await this.#tables
       .updateTable("sites")
       .set({ due_ms: nowMs })
-      .where("tenant", "=", key.tenant)
-      .where("site_id", "=", key.siteId)
+      .where("due_ms", "is", null)
+      .where("planned_ms", "<=", olderThanMs)
       .execute();
   }
 
@@ -557,7 +557,7 @@ export class Store {
               session_id: command.session_id,
               revision,
               installed: command.installed,
-              payload: command.payload,
+              command: command.command,
             }
           : undefined;
       const row = {
@@ -565,7 +565,7 @@ export class Store {
           session_id: kept?.session_id ?? "",
           revision: kept?.revision ?? 0,
           installed: kept?.installed ?? new Uint8Array(),
-          payload: kept?.payload ?? "",
+          command: kept?.command ?? new Uint8Array(),
         }),
         unreachable_until_ms: answer === "accepted" ? 0 : nowMs + this.#options.retryMs,
       };

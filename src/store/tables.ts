@@ -56,7 +56,8 @@ interface SessionTable {
   station_id: string;
   evse_id: number;
   session: Uint8Array;
-  progress: Uint8Array;
+  /** What was measured, as JSON. */
+  progress: string;
   put_ms: number;
   /** Null: it goes on. */
   ended_ms: number | null;
@@ -71,7 +72,7 @@ interface EvseTable {
   session_id: string;
   revision: number;
   installed: Uint8Array;
-  payload: string;
+  command: Uint8Array;
   /** Until then nothing is sent to it; 0: it can be reached. */
   unreachable_until_ms: number;
 }
@@ -109,7 +110,6 @@ interface CommandTable {
   command: Uint8Array;
   /** What the charger then allows. */
   installed: Uint8Array;
-  payload: string;
   state: CommandState;
   /** Place in the tenant's outbox from its release on; null before. */
   seq: number | null;
