@@ -64,6 +64,8 @@ function program(): Command {
     .option("--tls-key <file>", "the certificate's key, in PEM")
     .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
     .addOption(tokensOption())
+    .option("--metrics-port <port>", "serve metrics and probes here, 0 for a free one", whole(0, 65_535))
+    .option("--metrics-host <host>", "address of metrics and probes", "127.0.0.1")
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 

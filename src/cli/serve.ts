@@ -1,7 +1,9 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
+import { createMetrics, type Metrics } from "../grpc/metrics.ts";
+import { type Monitor, startMonitor } from "../grpc/monitor.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
 import { type ServerTls, serverCredentials } from "./tls.ts";
@@ -14,6 +16,9 @@ export interface ServeOptions extends ServerTls {
   logLevel: string;
   /** The file of tokens; without it every call is let in. */
   tokens?: string;
+  /** Where metrics and probes are; without a port there are none. */
+  metricsHost: string;
+  metricsPort?: number;
 }
 
 /** Longest time that calls in progress get to end when the server stops. */
@@ -33,16 +38,22 @@ export async function serve(options: ServeOptions): Promise<void> {
     options.tokens === undefined
       ? undefined
       : tokenFile(options.tokens, (err) => logger.error({ err }, "tokens are as before: their file is bad"));
+  const metrics = createMetrics();
+  const monitor = await monitorOf(options, logger, metrics);
   let faults = 0;
-  const engine = createEngine({
-    workers,
-    maxQueue,
-    warmUp: true,
-    onFault: (message, detail) => {
-      faults++;
-      logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-    },
-  });
+  const engine = metrics.observe(
+    createEngine({
+      workers,
+      maxQueue,
+      warmUp: true,
+      onFault: (message, detail, fault) => {
+        faults++;
+        metrics.onFault(fault);
+        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+      },
+      onFallback: metrics.onFallback,
+    }),
+  );
   try {
     const server = await startServer({
       engine,
@@ -50,28 +61,42 @@ export async function serve(options: ServeOptions): Promise<void> {
       port,
       logger,
       drainMs: DRAIN_MS,
+      onCallEnd: metrics.onCallEnd,
       ...(credentials && { credentials }),
       ...(tokens && { tokens }),
-    }).catch((error: Error) => {
-      throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
-        cause: error,
-      });
-    });
+    }).catch(cannotListen(host, port));
     const stopped = stopSignal();
+    monitor?.is("serving");
     const tls = credentials !== undefined;
-    logger.info(
-      { address: server.address, port: server.port, workers, tls, tokens: tokens !== undefined },
-      "listening",
-    );
+    const secured = { tls, tokens: tokens !== undefined };
+    const { address } = server;
+    logger.info({ address, port: server.port, metricsPort: monitor?.port, workers, ...secured }, "listening");
     const missing = [...(tls ? [] : ["TLS"]), ...(tokens || options.tlsCa ? [] : ["tokens"])];
     if (missing.length > 0 && !isLoopback(host))
-      logger.warn({ address: host }, `listening beyond this machine without ${missing.join(" and ")}`);
+      logger.warn({ address }, `listening beyond this machine without ${missing.join(" and ")}`);
     logger.info({ signal: await stopped }, "draining");
+    monitor?.is("draining");
     await server.close();
   } finally {
     await engine.close();
+    await monitor?.close();
   }
   logger.info({ faults }, "stopped");
+}
+
+async function monitorOf(
+  { metricsHost: host, metricsPort: port }: ServeOptions,
+  logger: Logger,
+  metrics: Metrics,
+): Promise<Monitor | undefined> {
+  if (port === undefined) return undefined;
+  return startMonitor({ host, port, logger, metrics }).catch(cannotListen(host, port));
+}
+
+function cannotListen(host: string, port: number): (error: Error) => never {
+  return (cause) => {
+    throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, { cause });
+  };
 }
 
 function isLoopback(host: string): boolean {

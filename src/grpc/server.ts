@@ -7,7 +7,7 @@ import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts
 import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
 import { authenticate, type TokenStore } from "./auth.ts";
-import { observeCalls } from "./calls.ts";
+import { type OnCallEnd, observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
 import { awaitRequest, CHANNEL_LIMITS, REQUEST_MS } from "./limits.ts";
@@ -30,6 +30,8 @@ export interface ServerOptions {
   credentials?: ServerCredentials;
   /** The tokens that let calls in. Default: every call is let in. */
   tokens?: TokenStore;
+  /** Told of each call that has ended. */
+  onCallEnd?: OnCallEnd;
   /** Longest time that calls in progress get to end when the server closes. */
   drainMs: number;
   /**
@@ -55,7 +57,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { credentials = ServerCredentials.createInsecure(), tokens } = options;
   const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
   // The first is nearest to the wire: it sees the calls that those after it refuse.
-  const interceptors = [observeCalls(logger), awaitRequest(REQUEST_MS)];
+  const interceptors = [observeCalls(logger, options.onCallEnd), awaitRequest(REQUEST_MS)];
   if (tokens !== undefined) interceptors.push(authenticate(tokens));
   const server = new Server({ ...CHANNEL_LIMITS, interceptors });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
