@@ -1,6 +1,8 @@
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Cron } from "croner";
+import { IANAZone } from "luxon";
 import { WattslotError } from "../domain/errors.ts";
 import { SCOPES, type Scope } from "../grpc/scopes.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
@@ -52,11 +54,43 @@ function program(): Command {
 
   wattslot
     .command("serve")
-    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.")
+    .description(
+      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; with --data or --database-url " +
+        "wattslot.v1.SiteService too.",
+    )
     .option("--host <host>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port to listen on, 0 for a free one", whole(0, 65_535), 50_051)
     .option("--workers <count>", "threads that plan", whole(1, 1024), availableParallelism())
     .option("--max-queue <count>", "requests that may wait for a thread", whole(0, 1_000_000), 256)
+    .addOption(
+      new Option("--data <folder>", "keep sites in this folder, for one server").conflicts("databaseUrl"),
+    )
+    .addOption(
+      new Option("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers").env(
+        "DATABASE_URL",
+      ),
+    )
+    .option("--reoptimize-every <span>", "plan kept sites again whose plan is that old", span, 15 * 60_000)
+    .option(
+      "--reoptimize-cron <expression>",
+      "and at these times, such as '10 13 * * *' for day-ahead prices",
+      cron,
+    )
+    .option("--time-zone <zone>", "of --reoptimize-cron, as Europe/Berlin", zone, "UTC")
+    .option("--debounce <span>", "wait that long after a change of a kept site for more of them", span, 300)
+    .option("--answer-timeout <span>", "longest time that a charger has to answer a command", span, 60_000)
+    .option(
+      "--retry-after <span>",
+      "until a charger is tried again that refused or was silent",
+      span,
+      300_000,
+    )
+    .option(
+      "--keep <span>",
+      "forget ended sessions and answered commands after that time",
+      span,
+      30 * 86_400_000,
+    )
     .addOption(
       new Option("--log-level <level>", "least severe log lines to write")
         .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
@@ -66,6 +100,8 @@ function program(): Command {
     .option("--tls-key <file>", "the certificate's key, in PEM")
     .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
     .addOption(tokensOption())
+    .option("--metrics-port <port>", "serve metrics and probes here, 0 for a free one", whole(0, 65_535))
+    .option("--metrics-host <host>", "address of metrics and probes", "127.0.0.1")
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 
@@ -182,6 +218,21 @@ function scopes(text: string, before: Scope[] = []): Scope[] {
   const scope = SCOPES.find((known) => known === text);
   if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
   return [...before, scope];
+}
+
+function cron(text: string): string {
+  try {
+    new Cron(text, { paused: true }).stop();
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(`Must be a cron expression: ${(error as Error).message}`);
+  }
+}
+
+function zone(text: string): string {
+  if (!IANAZone.isValidZone(text))
+    throw new InvalidArgumentError("Must be an IANA zone, such as Europe/Berlin.");
+  return text;
 }
 
 function append(text: string, texts: string[]): string[] {

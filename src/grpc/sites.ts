@@ -43,6 +43,8 @@ export interface SiteServiceOptions {
   replanner: Replanner;
   /** Sites of one Reoptimize in work at once. */
   parallel: number;
+  /** Aborts when the server takes no more calls: streams without an end are over then. */
+  closing: AbortSignal;
 }
 
 const LARGEST_PAGE = 1000;
@@ -329,7 +331,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     reoptimize: serverStream(service.reoptimize, (request, context) => reoptimize(options, request, context)),
 
     watchCommands: serverStream(service.watchCommands, (request, context) =>
-      watchCommands(store, request, context),
+      watchCommands(options, request, context),
     ),
 
     reportCommand: unary(
@@ -654,7 +656,7 @@ async function* givenStale(
 
 /** Sends commands as they are released, without an end; what is sent and not answered comes again to whoever asks. */
 async function* watchCommands(
-  store: Store,
+  { store, closing }: SiteServiceOptions,
   { cursor, siteIds }: WatchCommandsRequest,
   {
     signal,
@@ -670,13 +672,16 @@ async function* watchCommands(
     findings.tooLarge("site_ids", `at most ${MOST_SITE_IDS}, has ${siteIds.length}`);
   findings.throwIfAny();
   let after = cursor === "" ? 0 : Number(cursor);
+  const over = AbortSignal.any([signal, closing]);
   for (;;) {
+    if (closing.aborted) throw new WattslotError("UNAVAILABLE", "the server is closing: watch again");
     const rows = await store.takeCommands(tenant, after, { siteIds, limit: COMMANDS_AT_ONCE }, Date.now());
     for (const row of rows) {
       yield commandOf(row);
       after = row.seq ?? after;
     }
-    if (rows.length < COMMANDS_AT_ONCE) await sleep(WATCH_MS, undefined, { signal });
+    if (rows.length < COMMANDS_AT_ONCE) await sleep(WATCH_MS, undefined, { signal: over }).catch(() => {});
+    signal.throwIfAborted();
   }
 }
 
