@@ -1,10 +1,20 @@
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { WattslotError } from "../domain/errors.ts";
-import { SCOPES, type Scope } from "../grpc/scopes.ts";
+import { SCOPES } from "../grpc/scopes.ts";
+import { type Config, namesOf, printConfig, withServeOptions } from "./config.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
-import { type ServeOptions, serve } from "./serve.ts";
+import {
+  append,
+  appendScope,
+  hostAndPort,
+  text,
+  timeSpan,
+  tokensOption,
+  variable,
+  whole,
+} from "./options.ts";
+import { serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
 import { createToken, listTokens, revokeToken, type TokenCreateOptions } from "./token.ts";
@@ -48,35 +58,26 @@ function program(): Command {
     .exitOverride()
     .addHelpText("after", "\nExample:\n  wattslot optimize benchmarks/example.json");
 
-  wattslot
+  const serving = wattslot
     .command("serve")
-    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.")
-    .option("--host <host>", "address to listen on", "127.0.0.1")
-    .option("--port <port>", "port to listen on, 0 for a free one", whole(0, 65_535), 50_051)
-    .option("--workers <count>", "threads that plan", whole(1, 1024), availableParallelism())
-    .option("--max-queue <count>", "requests that may wait for a thread", whole(0, 1_000_000), 256)
-    .addOption(
-      new Option("--log-level <level>", "least severe log lines to write")
-        .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
-        .default("info"),
-    )
-    .option("--tls-cert <file>", "serve with TLS: this certificate and its chain, in PEM")
-    .option("--tls-key <file>", "the certificate's key, in PEM")
-    .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
-    .addOption(tokensOption())
-    .option("--metrics-port <port>", "serve metrics and probes here, 0 for a free one", whole(0, 65_535))
-    .option("--metrics-host <host>", "address of metrics and probes", "127.0.0.1")
+    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.");
+  withServeOptions(serving)
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
-    .action((options: ServeOptions) => serve(options));
+    .action((options: Config) => serve(options, namesOf(serving)));
+
+  const configuring = wattslot
+    .command("config")
+    .description("Prints what serve would run with, by flags and environment, as JSON without secrets.");
+  withServeOptions(configuring)
+    .addHelpText("after", "\nExample:\n  WATTSLOT_PORT=50052 wattslot config --workers 4")
+    .action((options: Config) => printConfig(options, configuring));
 
   wattslot
     .command("optimize")
     .description("Plans one site from an OptimizeRequest in proto3 JSON.")
     .argument("<file>", "the request; - for standard input")
     .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
-    .addOption(
-      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
-    )
+    .addOption(variable("--token <token>", "sent with the call; a variable is seen by fewer").argParser(text))
     .option("--tls", "connect with TLS", false)
     .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
     .option("--cert <file>", "connect with TLS and this certificate, in PEM")
@@ -129,7 +130,7 @@ function program(): Command {
     .requiredOption("--tenant <name>", "on whose behalf its bearer calls")
     .addOption(
       new Option("--scope <scope>", `${SCOPES.join(", ")}; may be repeated`)
-        .argParser(scopes)
+        .argParser(appendScope)
         .makeOptionMandatory(),
     )
     .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", timeSpan)
@@ -152,39 +153,4 @@ function program(): Command {
     .action((id: string, options: { tokens: string }) => revokeToken(id, options));
 
   return wattslot;
-}
-
-function tokensOption(): Option {
-  return new Option("--tokens <file>", "the tokens that let calls in, as JSON").env("WATTSLOT_TOKENS");
-}
-
-function scopes(text: string, before: Scope[] = []): Scope[] {
-  const scope = SCOPES.find((known) => known === text);
-  if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
-  return [...before, scope];
-}
-
-/** A number of days or hours, in ms. */
-function timeSpan(text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,4})([dh])$/.exec(text) ?? [];
-  if (count === undefined) throw new InvalidArgumentError("Must be days or hours, such as 90d or 12h.");
-  return Number(count) * (unit === "d" ? 24 : 1) * 3_600_000;
-}
-
-function append(text: string, texts: string[]): string[] {
-  return [...texts, text];
-}
-
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`Must be a whole number from ${least} to ${most}.`);
-    return value;
-  };
-}
-
-function hostAndPort(text: string): string {
-  if (!/^.+:\d{1,5}$/.test(text)) throw new InvalidArgumentError("Must be HOST:PORT.");
-  return text;
 }
