@@ -26,12 +26,14 @@ interface SiteTable {
   settings: Uint8Array;
   /** Of the site and its settings as they were put. */
   etag: number;
-  /** Counts up with every change of anything that a plan is made of, and with every plan. */
+  /** Counts up with every change that a plan must know of, and with every plan. */
   revision: number;
   /** When it is to be planned; null: nothing is due. */
   due_ms: number | null;
   /** Until then somebody is planning it; 0: nobody is. */
   claimed_until_ms: number;
+  /** What its revision was when somebody began to. */
+  claimed_revision: number;
   /** Of the plan in force; 0: there is none. */
   planned_revision: number;
   planned_ms: number;
@@ -87,7 +89,7 @@ interface PlanTable {
 
 /**
  * held: waits for reductions to be accepted. released: may be sent. delivered: has been sent, and may be in force.
- * superseded: was never sent, as a newer plan came first.
+ * superseded: was never sent, as a newer plan came first; or was not answered before a newer one was accepted.
  */
 export type CommandState =
   | "held"
