@@ -5,6 +5,7 @@ import {
   ProfileCommand,
   Session,
   Site,
+  Supply,
   TimeSeries,
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
@@ -23,6 +24,8 @@ export interface KeptSession {
   row: SessionRow;
   session: Session;
   progress: Progress;
+  /** Share of the energy metered that reaches its battery. */
+  efficiency: number;
   /** What its charger last accepted for it. */
   accepted: InstalledPlan | undefined;
   /** What its charger may be holding: that, or what was sent and is not answered, whichever is higher. */
@@ -55,19 +58,18 @@ export function readKept({ site: row, series, sessions, evses, delivered }: Site
         evse !== undefined && evse.session_id === one.session_id && evse.installed.length > 0
           ? InstalledPlan.decode(evse.installed)
           : undefined;
-      const fallbackW = site.evses.find(
-        (of) => of.stationId === one.station_id && of.evseId === one.evse_id,
-      )?.fallbackPowerW;
+      const place = site.evses.find((of) => of.stationId === one.station_id && of.evseId === one.evse_id);
       let allowed = accepted;
       for (const command of delivered) {
         if (command.session_id !== one.session_id || !isHere(command)) continue;
         if (evse !== undefined && command.revision < evse.revision) continue;
-        allowed = higherOf(allowed ?? fallbackW ?? 0, InstalledPlan.decode(command.installed));
+        allowed = higherOf(allowed ?? place?.fallbackPowerW ?? 0, InstalledPlan.decode(command.installed));
       }
       return {
         row: one,
         session: Session.decode(one.session),
         progress: JSON.parse(one.progress) as Progress,
+        efficiency: place?.efficiency ?? (place?.supply === Supply.DC ? 0.95 : 0.9),
         accepted,
         allowed,
       };
@@ -76,10 +78,13 @@ export function readKept({ site: row, series, sessions, evses, delivered }: Site
 }
 
 /** A vehicle's need as it stands at an instant, and from when what was measured is. */
-export function needNow({ row, session, progress, accepted }: KeptSession, nowMs: number): Session {
+export function needNow(
+  { row, session, progress, efficiency, accepted }: KeptSession,
+  nowMs: number,
+): Session {
   const arrivalMs = session.arrivalTime?.getTime() ?? row.put_ms;
   const drawn = drawnWh(progress, { putMs: row.put_ms, arrivalMs, allowed: accepted }, nowMs);
-  return remaining(session, progress, drawn, nowMs);
+  return remaining(session, progress, { drawn, efficiency }, nowMs);
 }
 
 /** A kept session as callers see it. */
@@ -97,7 +102,7 @@ export function stateOf(kept: KeptSession, nowMs: number): SessionState {
             (need.value.targetSocPercent ?? need.value.fullSocPercent ?? 100) - need.value.socPercent,
           ) *
             need.value.batteryCapacityWh) /
-          100
+          (100 * kept.efficiency)
         : 0;
   return {
     session: kept.session,

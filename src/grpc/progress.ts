@@ -42,13 +42,14 @@ export interface Measurement {
 }
 
 /**
- * Progress with a measurement, `allowedW` being what the vehicle may draw at that time. `isDue`: what is left to
- * others, or what is known of its need, has changed. What is older than what is kept has no effect.
+ * Progress with a measurement, `allowedW` being what the vehicle may draw at that time, undefined while that is not
+ * sure. `isDue`: what is left to others, or what is known of its need, has changed. What is older than what is kept
+ * has no effect.
  */
 export function measured(
   kept: Progress,
   { measuredMs, meteredWh, socPercent, powerW }: Measurement,
-  allowedW: number,
+  allowedW: number | undefined,
 ): { progress: Progress; isDue: boolean } {
   const lastMs = Math.max(kept.meteredMs ?? 0, kept.socMs ?? 0);
   if (measuredMs < lastMs) return { progress: kept, isDue: false };
@@ -57,7 +58,9 @@ export function measured(
   if (socPercent !== undefined)
     Object.assign(progress, { socPercent, socMs: measuredMs, socMeteredWh: progress.meteredWh ?? 0 });
   const drawnW = powerW ?? meanPowerW(kept, measuredMs, meteredWh);
-  if (drawnW === undefined) return { progress, isDue: socPercent !== undefined };
+  // A vehicle that gives takes nothing, and would take what it may at another time.
+  if (drawnW === undefined || drawnW < 0 || allowedW === undefined)
+    return { progress, isDue: socPercent !== undefined };
   const mayW = Math.min(allowedW, kept.takenW ?? Number.POSITIVE_INFINITY);
   if (drawnW >= TAKES_ALL * mayW) delete progress.takenW;
   else if (drawnW < TAKES_ALL * allowedW) progress.takenW = MARGIN * drawnW;
@@ -123,8 +126,16 @@ export function allowedAtW(allowed: InstalledPlan | undefined, atMs: number): nu
   return Math.max(0, series.values[Math.min(Math.max(0, n), series.values.length - 1)]);
 }
 
-/** A session with what is still to be delivered at an instant, by the energy drawn since its stay began. */
-export function remaining(session: Session, progress: Progress, drawn: number, nowMs: number): Session {
+/**
+ * A session with what is still to be delivered at an instant, by the energy drawn since its stay began, of which the
+ * share `efficiency` reaches the battery.
+ */
+export function remaining(
+  session: Session,
+  progress: Progress,
+  { drawn, efficiency }: { drawn: number; efficiency: number },
+  nowMs: number,
+): Session {
   const sinceNeedWh = Math.max(0, drawn - progress.needMeteredWh);
   const { need, minimum } = session;
   const left: Session = {
@@ -141,15 +152,11 @@ export function remaining(session: Session, progress: Progress, drawn: number, n
     const { value } = need;
     const sinceSocWh = progress.socMs === undefined ? sinceNeedWh : drawn - (progress.socMeteredWh ?? 0);
     const from = progress.socPercent ?? value.socPercent;
-    // Less reaches the battery than is metered; the vehicle's own word comes soon enough.
-    const gained = (100 * EFFICIENCY_AT_LEAST * Math.max(0, sinceSocWh)) / value.batteryCapacityWh;
+    const gained = (100 * efficiency * Math.max(0, sinceSocWh)) / value.batteryCapacityWh;
     left.need = { $case: "stateOfCharge", value: { ...value, socPercent: Math.min(100, from + gained) } };
   }
   return left;
 }
-
-/** The lower of the defaults of Evse.efficiency. */
-const EFFICIENCY_AT_LEAST = 0.9;
 
 /**
  * The higher of what two installed plans allow at every instant, for a charger that holds either; the first may be

@@ -216,7 +216,12 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       );
       findings.throwIfAny();
       const { sessions } = await keptSite(store, key);
-      const allowed = sessions.find(({ row }) => row.session_id === sessionId)?.allowed;
+      const vehicle = sessions.find(({ row }) => row.session_id === sessionId);
+      // While a command is out, nobody knows which of the two profiles it is that the vehicle draws by.
+      const allowedW =
+        vehicle !== undefined && vehicle.allowed === vehicle.accepted
+          ? allowedAtW(vehicle.accepted, measuredMs)
+          : undefined;
       await store.changeSession(
         key,
         sessionId,
@@ -230,7 +235,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
               ...(soc === undefined ? {} : { socPercent: soc }),
               ...(drawnW === undefined ? {} : { powerW: drawnW }),
             },
-            allowedAtW(allowed, measuredMs),
+            allowedW,
           );
           return { row: { ...fieldsOf(kept), progress: JSON.stringify(progress) }, isDue, value: undefined };
         },
