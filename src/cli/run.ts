@@ -52,11 +52,32 @@ function program(): Command {
 
   wattslot
     .command("serve")
-    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.")
+    .description(
+      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; " +
+        "where sites are kept, wattslot.v1.SiteService too.",
+    )
     .option("--host <host>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port to listen on, 0 for a free one", whole(0, 65_535), 50_051)
     .option("--workers <count>", "threads that plan", whole(1, 1024), availableParallelism())
     .option("--max-queue <count>", "requests that may wait for a thread", whole(0, 1_000_000), 256)
+    .addOption(
+      new Option("--data <folder>", "keep sites in this folder, for one server").conflicts("databaseUrl"),
+    )
+    .addOption(
+      new Option("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers").env(
+        "DATABASE_URL",
+      ),
+    )
+    .option(
+      "--reoptimize-every <span>",
+      "plan kept sites again this often, such as 15m (default: never)",
+      span,
+    )
+    .addOption(waits("--debounce <span>", "from a change at a site until it is planned again", "300ms"))
+    .addOption(waits("--answer-timeout <span>", "longest time that a charger has to answer a command", "60s"))
+    .addOption(
+      waits("--retry-after <span>", "until a charger that refused or did not answer is tried again", "5m"),
+    )
     .addOption(
       new Option("--log-level <level>", "least severe log lines to write")
         .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
@@ -182,6 +203,10 @@ function scopes(text: string, before: Scope[] = []): Scope[] {
   const scope = SCOPES.find((known) => known === text);
   if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
   return [...before, scope];
+}
+
+function waits(flags: string, description: string, usual: string): Option {
+  return new Option(flags, description).argParser(span).default(span(usual), usual);
 }
 
 function append(text: string, texts: string[]): string[] {

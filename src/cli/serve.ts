@@ -20,15 +20,14 @@ export interface ServeOptions extends ServerTls {
   databaseUrl?: string;
   /** Sites whose plan is that old are planned again, ms. */
   reoptimizeEvery?: number;
+  /** As in StoreOptions, ms. */
+  debounce: number;
+  answerTimeout: number;
+  retryAfter: number;
   /** The file of tokens; without it every call is let in. */
   tokens?: string;
 }
 
-/** From a change to the plan that it leads to. */
-const DEBOUNCE_MS = 300;
-/** Longest time that a charger has to answer, and from then on until it is tried again. */
-const ANSWER_MS = 60_000;
-const RETRY_MS = 5 * 60_000;
 const KEEP_MS = 30 * 24 * 60 * 60_000;
 
 /** Longest time that calls in progress get to end when the server stops. */
@@ -105,10 +104,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   logger.info({ faults }, "stopped");
 }
 
-function openStore({ data, databaseUrl }: ServeOptions): Promise<Store> | undefined {
+function openStore(options: ServeOptions): Promise<Store> | undefined {
+  const { data, databaseUrl, debounce, answerTimeout, retryAfter } = options;
   const place =
     databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
-  return place && Store.open(place, { debounceMs: DEBOUNCE_MS, answerMs: ANSWER_MS, retryMs: RETRY_MS });
+  return place && Store.open(place, { debounceMs: debounce, answerMs: answerTimeout, retryMs: retryAfter });
 }
 
 function isLoopback(host: string): boolean {

@@ -131,7 +131,7 @@ describe("sites", () => {
     const second = await sites.listSites({ pageSize: 3, pageToken: first.nextPageToken });
     expect(second.sites.map(({ siteId }) => siteId)).toEqual(["depot"]);
     expect(second.nextPageToken).toBe("");
-    const { etag: newer } = await sites.putSite({ site: SITE, etag });
+    const { etag: newer } = await sites.putSite({ site: { ...SITE, timeZone: "Europe/Berlin" }, etag });
     await expect(sites.putSite({ site: SITE, etag })).rejects.toMatchObject({ code: "ABORTED" });
     await expect(sites.deleteSite({ siteId: "depot", etag })).rejects.toMatchObject({ code: "ABORTED" });
     await sites.deleteSite({ siteId: "depot", etag: newer });
