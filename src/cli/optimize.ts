@@ -1,13 +1,16 @@
+import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
-import { connect, type OptimizeRequest, type OptimizeResponse } from "../grpc/client.ts";
+import { connect, type OptimizeRequest, type OptimizeResponse, type Optimizer } from "../grpc/client.ts";
 import { toProblem } from "../grpc/convert.ts";
 import { requestFromJson, responseToJson } from "../grpc/json.ts";
 import { toResponse } from "../grpc/response.ts";
 import { readInput } from "./input.ts";
 import { formatPlan } from "./table.ts";
+import { type ClientTls, clientCredentials } from "./tls.ts";
 
-export interface OptimizeOptions {
+export interface OptimizeOptions extends ClientTls {
   address?: string;
+  token?: string;
   json: boolean;
 }
 
@@ -17,9 +20,16 @@ const TIME_LIMIT_MS = 10_000;
 const CALL_MARGIN_MS = 5000;
 
 /** Plans the request in a file and prints the plan. Throws INVALID_ARGUMENT on bad input. */
-export async function optimize(file: string, { address, json }: OptimizeOptions): Promise<void> {
+export async function optimize(file: string, options: OptimizeOptions): Promise<void> {
+  const { address, token, json } = options;
+  const credentials = clientCredentials(options);
+  if (address === undefined && credentials !== undefined)
+    throw new WattslotError("INVALID_ARGUMENT", "TLS is for a server: give its --address");
   const request = requestFromJson(await readInput(file), Date.now());
-  const response = address === undefined ? await planHere(request) : await planThere(request, address);
+  const response =
+    address === undefined
+      ? await planHere(request)
+      : await planThere(request, connect(address, credentials, token));
   process.stdout.write(
     json
       ? `${JSON.stringify(responseToJson(response))}\n`
@@ -46,8 +56,7 @@ async function planHere(request: OptimizeRequest): Promise<OptimizeResponse> {
   }
 }
 
-async function planThere(request: OptimizeRequest, address: string): Promise<OptimizeResponse> {
-  const optimizer = connect(address);
+async function planThere(request: OptimizeRequest, optimizer: Optimizer): Promise<OptimizeResponse> {
   try {
     const timeLimitMs = request.options?.timeLimitMs || TIME_LIMIT_MS;
     return await optimizer.optimize(request, { timeoutMs: timeLimitMs + CALL_MARGIN_MS });

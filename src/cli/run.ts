@@ -1,11 +1,17 @@
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Cron } from "croner";
+import { IANAZone } from "luxon";
 import { WattslotError } from "../domain/errors.ts";
+import { SCOPES, type Scope } from "../grpc/scopes.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
+import { type ReoptimizeOptions, reoptimize } from "./reoptimize.ts";
 import { type ServeOptions, serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
+import { span } from "./span.ts";
+import { createToken, listTokens, revokeToken, type TokenCreateOptions } from "./token.ts";
 
 const DONE = 0;
 const FAILED = 1;
@@ -48,25 +54,78 @@ function program(): Command {
 
   wattslot
     .command("serve")
-    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.")
+    .description(
+      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; with --data or --database-url " +
+        "wattslot.v1.SiteService too.",
+    )
     .option("--host <host>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "port to listen on, 0 for a free one", whole(0, 65_535), 50_051)
     .option("--workers <count>", "threads that plan", whole(1, 1024), availableParallelism())
     .option("--max-queue <count>", "requests that may wait for a thread", whole(0, 1_000_000), 256)
     .addOption(
+      new Option("--data <folder>", "keep sites in this folder, for one server").conflicts("databaseUrl"),
+    )
+    .addOption(
+      new Option("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers").env(
+        "DATABASE_URL",
+      ),
+    )
+    .option("--reoptimize-every <span>", "plan kept sites again whose plan is that old", span, 15 * 60_000)
+    .option(
+      "--reoptimize-cron <expression>",
+      "and at these times, such as '10 13 * * *' for day-ahead prices",
+      cron,
+    )
+    .option("--time-zone <zone>", "of --reoptimize-cron, as Europe/Berlin", zone, "UTC")
+    .option("--debounce <span>", "wait that long after a change of a kept site for more of them", span, 300)
+    .option("--answer-timeout <span>", "longest time that a charger has to answer a command", span, 60_000)
+    .option(
+      "--retry-after <span>",
+      "until a charger is tried again that refused or was silent",
+      span,
+      300_000,
+    )
+    .option(
+      "--keep <span>",
+      "forget ended sessions and answered commands after that time",
+      span,
+      30 * 86_400_000,
+    )
+    .addOption(
       new Option("--log-level <level>", "least severe log lines to write")
         .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
         .default("info"),
     )
+    .option("--tls-cert <file>", "serve with TLS: this certificate and its chain, in PEM")
+    .option("--tls-key <file>", "the certificate's key, in PEM")
+    .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
+    .addOption(tokensOption())
+    .option("--metrics-port <port>", "serve metrics and probes here, 0 for a free one", whole(0, 65_535))
+    .option("--metrics-host <host>", "address of metrics and probes", "127.0.0.1")
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: ServeOptions) => serve(options));
 
-  wattslot
-    .command("optimize")
-    .description("Plans one site from an OptimizeRequest in proto3 JSON.")
-    .argument("<file>", "the request; - for standard input")
-    .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
-    .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false)
+  withConnection(
+    wattslot
+      .command("reoptimize")
+      .description("Has a server plan the sites that it keeps again: for cron.")
+      .requiredOption("--address <host:port>", "the server", hostAndPort)
+      .option("--site <id>", "a site; may be repeated", append, [])
+      .option("--all", "all sites", false)
+      .option("--stale <span>", "only sites whose plan is at least that old, such as 15m", span)
+      .option("--json", "print a line of JSON for each site", false),
+  )
+    .addHelpText("after", "\nExample:\n  wattslot reoptimize --address 127.0.0.1:50051 --all --stale 15m")
+    .action((options: ReoptimizeOptions) => reoptimize(options));
+
+  withConnection(
+    wattslot
+      .command("optimize")
+      .description("Plans one site from an OptimizeRequest in proto3 JSON.")
+      .argument("<file>", "the request; - for standard input")
+      .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
+      .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false),
+  )
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));
 
@@ -105,7 +164,75 @@ function program(): Command {
     .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")
     .action((file: string, options: SizeOptions) => sizeScenario(file, options));
 
+  const token = wattslot
+    .command("token")
+    .description("Makes, lists and revokes the tokens that let calls in.");
+  token
+    .command("create")
+    .description("Makes a token, prints it once, and keeps its hash in the file.")
+    .requiredOption("--tenant <name>", "on whose behalf its bearer calls")
+    .addOption(
+      new Option("--scope <scope>", `${SCOPES.join(", ")}; may be repeated`)
+        .argParser(scopes)
+        .makeOptionMandatory(),
+    )
+    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", span)
+    .addOption(tokensOption().makeOptionMandatory())
+    .addHelpText(
+      "after",
+      "\nExample:\n  wattslot token create --tenant depot --scope optimize --tokens tokens.json",
+    )
+    .action((options: TokenCreateOptions) => createToken(options));
+  token
+    .command("list")
+    .description("Prints id, tenant, scopes and expiry of every token.")
+    .addOption(tokensOption().makeOptionMandatory())
+    .action((options: { tokens: string }) => listTokens(options));
+  token
+    .command("revoke")
+    .description("Takes a token out of the file; servers refuse it from then on.")
+    .argument("<id>", "as listed")
+    .addOption(tokensOption().makeOptionMandatory())
+    .action((id: string, options: { tokens: string }) => revokeToken(id, options));
+
   return wattslot;
+}
+
+/** What a command that calls a server needs to know of the way there. */
+function withConnection(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
+    )
+    .option("--tls", "connect with TLS", false)
+    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
+    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
+    .option("--key <file>", "the certificate's key, in PEM");
+}
+
+function tokensOption(): Option {
+  return new Option("--tokens <file>", "the tokens that let calls in, as JSON").env("WATTSLOT_TOKENS");
+}
+
+function scopes(text: string, before: Scope[] = []): Scope[] {
+  const scope = SCOPES.find((known) => known === text);
+  if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
+  return [...before, scope];
+}
+
+function cron(text: string): string {
+  try {
+    new Cron(text, { paused: true }).stop();
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(`Must be a cron expression: ${(error as Error).message}`);
+  }
+}
+
+function zone(text: string): string {
+  if (!IANAZone.isValidZone(text))
+    throw new InvalidArgumentError("Must be an IANA zone, such as Europe/Berlin.");
+  return text;
 }
 
 function append(text: string, texts: string[]): string[] {

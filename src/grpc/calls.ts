@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Metadata, ServerInterceptingCall, type ServerInterceptor, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { SCOPES, type Scope } from "./scopes.ts";
 
 const REQUEST_ID = "x-request-id";
 
@@ -18,16 +19,30 @@ export interface CallFacts {
   violations?: number;
   items?: number;
   failedItems?: number;
+  /** Of the token that the call came with. */
+  tokenId?: string;
+  tenant?: string;
 }
+
+/** On whose behalf a call is. */
+export interface Caller {
+  tenant: string;
+  scopes: ReadonlySet<Scope>;
+}
+
+/** Who calls where no token is asked for. */
+const ANYONE: Caller = { tenant: "default", scopes: new Set(SCOPES) };
 
 /** One call, from its first header on. */
 export interface Call {
   requestId: string;
+  caller: Caller;
   facts: CallFacts;
   logger: Logger;
 }
 
-// grpc-js hands the very metadata that an interceptor saw to the handler: the link between the two.
+// grpc-js hands the very metadata that an interceptor saw to the handler: the link between the two. What is
+// linked by it, the caller above all, can't be sent by a client.
 const calls = new WeakMap<Metadata, Call>();
 
 /** The call that came with this metadata. */
@@ -37,22 +52,27 @@ export function callOf(metadata: Metadata): Call {
   return call;
 }
 
+/** Told of each call that has ended: its method's full name with slashes, its code, and how long it took, s. */
+export type OnCallEnd = (path: string, code: string, seconds: number) => void;
+
 /**
  * Gives every call an id, returns it in the initial metadata, and writes one line to the log when
  * the call ends, however it ends. Calls of probes and tools (grpc.health, grpc.reflection) are
  * logged at debug.
  */
-export function observeCalls(logger: Logger): ServerInterceptor {
+export function observeCalls(logger: Logger, onEnd: OnCallEnd = () => {}): ServerInterceptor {
   return (method, nextCall) => {
     const startMs = performance.now();
-    const call: Call = { requestId: randomUUID(), facts: {}, logger };
+    const call: Call = { requestId: randomUUID(), caller: ANYONE, facts: {}, logger };
     let hasRequest = false;
     let isOver = false;
     const end = (code: status, reason?: string) => {
       if (isOver) return;
       isOver = true;
       const { requestId, facts } = call;
-      const durationMs = Math.round((performance.now() - startMs) * 10) / 10;
+      const tookMs = performance.now() - startMs;
+      onEnd(method.path, status[code], tookMs / 1000);
+      const durationMs = Math.round(tookMs * 10) / 10;
       const line = { requestId, method: method.path, code: status[code], durationMs, ...facts, reason };
       if (method.path.startsWith("/grpc.")) logger.debug(line, "call");
       else logger.info(line, "call");

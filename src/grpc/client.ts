@@ -4,6 +4,8 @@ import {
   type ChannelCredentials,
   type ClientUnaryCall,
   credentials,
+  InterceptingCall,
+  type Interceptor,
   Metadata,
   type ServiceError,
   status,
@@ -96,13 +98,17 @@ export interface BatchItem {
   request: PartialRequest;
 }
 
-/** Connects to `HOST:PORT`, without TLS unless credentials are given. */
+/** Connects to `HOST:PORT`, without TLS unless credentials are given. A token goes with every call: send it over TLS. */
 export function connect(
   address: string,
   channelCredentials: ChannelCredentials = credentials.createInsecure(),
+  token?: string,
 ): Optimizer {
-  // The bounds of an answer are the server's.
-  const channelOptions = { "grpc.max_receive_message_length": -1 };
+  const channelOptions = {
+    // The bounds of an answer are the server's.
+    "grpc.max_receive_message_length": -1,
+    interceptors: token === undefined ? [] : [bearing(token)],
+  };
   const client = new OptimizerServiceClient(address, channelCredentials, channelOptions);
   const needs = new ChargingNeedsServiceClient(address, channelCredentials, channelOptions);
   return {
@@ -124,8 +130,20 @@ export function connect(
   };
 }
 
+// gRPC's own credentials of a call go over TLS only, which a server on the same machine doesn't need.
+/** Sends a token with every call. */
+export function bearing(token: string): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        metadata.set("authorization", `Bearer ${token}`);
+        next(metadata, listener);
+      },
+    });
+}
+
 /** One call with one answer. */
-function unary<Response>(
+export function unary<Response>(
   { timeoutMs = 15_000, signal }: CallOptions = {},
   send: (
     metadata: Metadata,
@@ -183,12 +201,18 @@ async function* batch(
 const CODES: Partial<Record<status, ErrorCode>> = {
   [status.INVALID_ARGUMENT]: "INVALID_ARGUMENT",
   [status.RESOURCE_EXHAUSTED]: "RESOURCE_EXHAUSTED",
+  [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
+  [status.PERMISSION_DENIED]: "PERMISSION_DENIED",
   [status.CANCELLED]: "CANCELLED",
   [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
   [status.UNAVAILABLE]: "UNAVAILABLE",
+  [status.NOT_FOUND]: "NOT_FOUND",
+  [status.ABORTED]: "ABORTED",
+  [status.FAILED_PRECONDITION]: "FAILED_PRECONDITION",
 };
 
-function fromServiceError(error: ServiceError): WattslotError {
+/** How a call failed, as a WattslotError with every wrong field that the server names. */
+export function fromServiceError(error: ServiceError): WattslotError {
   // gRPC ends a refused connection with a note that is mostly empty.
   const message = error.details.replace(/\s*Resolution note:\s*$/, "");
   return new WattslotError(CODES[error.code] ?? "INTERNAL", message, {

@@ -174,7 +174,7 @@ describe("without a server that answers", () => {
     );
     optimizer = connect(`127.0.0.1:${port}`);
     await expect(optimizer.optimize(request)).rejects.toMatchObject({
-      code: "INTERNAL",
+      code: "PERMISSION_DENIED",
       message: "not you",
       violations: [],
     });

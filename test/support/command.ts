@@ -13,8 +13,12 @@ export interface Outcome {
 }
 
 /** Runs the compiled command line to its end. */
-export async function wattslot(args: string[], input = ""): Promise<Outcome> {
-  const child = start(args);
+export async function wattslot(
+  args: string[],
+  input = "",
+  env: Record<string, string> = {},
+): Promise<Outcome> {
+  const child = start(args, env);
   // A command that does not read its input may be gone before it is written.
   child.stdin.on("error", () => {});
   child.stdin.end(input);
@@ -25,6 +29,8 @@ export async function wattslot(args: string[], input = ""): Promise<Outcome> {
 /** A `wattslot serve` on a free port, with its log as it is written. */
 export interface Served {
   port: number;
+  /** The log line that tells that it listens. */
+  listening: Record<string, unknown>;
   /** Resolves with the next log line that has this message. */
   logged: (message: string) => Promise<Record<string, unknown>>;
   kill: (signal: NodeJS.Signals) => void;
@@ -32,15 +38,26 @@ export interface Served {
   ended: Promise<number | null>;
 }
 
+interface ServeSettings {
+  viaShell?: boolean;
+  /** Options beside those for a free port and one thread. */
+  args?: string[];
+  env?: Record<string, string>;
+}
+
 /** `viaShell`: in a shell, as npm and npx start commands; signals then go to the shell. */
-export async function serve({ viaShell = false } = {}): Promise<Served> {
-  const args = ["serve", "--port", "0", "--workers", "1"];
+export async function serve({
+  viaShell = false,
+  args: more = [],
+  env = {},
+}: ServeSettings = {}): Promise<Served> {
+  const args = ["serve", "--port", "0", "--workers", "1", ...more];
   const child = viaShell
     ? spawn("sh", ["-c", `"$0" "$@"; :`, process.execPath, MAIN, ...args], {
         stdio: "pipe",
         env: { ...process.env, npm_command: "exec" },
       })
-    : start(args);
+    : start(args, env);
   child.stdin.end();
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const logged = async (message: string) => {
@@ -51,12 +68,18 @@ export async function serve({ viaShell = false } = {}): Promise<Served> {
     throw new Error(`the log ended without "${message}"`);
   };
   const end = ended(child);
-  const { port } = await logged("listening");
-  return { port: Number(port), logged, kill: (signal) => child.kill(signal), ended: end };
+  const listening = await logged("listening");
+  return {
+    port: Number(listening.port),
+    listening,
+    logged,
+    kill: (signal) => child.kill(signal),
+    ended: end,
+  };
 }
 
-function start(args: string[]) {
-  return spawn(process.execPath, [MAIN, ...args], { stdio: "pipe" });
+function start(args: string[], env: Record<string, string>) {
+  return spawn(process.execPath, [MAIN, ...args], { stdio: "pipe", env: { ...process.env, ...env } });
 }
 
 function ended(child: ChildProcessByStdio<Writable, Readable, Readable>): Promise<number | null> {
