@@ -353,7 +353,7 @@ export class Store {
   async backlog(
     nowMs: number,
   ): Promise<{ dueSites: number; oldestDueMs: number; openCommands: number; oldestPlanMs: number }> {
-    return this.#database.read(async (tables) => {
+    return this.#database.snapshot(async (tables) => {
       const due = await tables
         .selectFrom("sites")
         .select(({ fn }) => [fn.countAll<number>().as("n"), fn.min("due_ms").as("oldest")])
