@@ -5,6 +5,7 @@ import { type SimulationResult, type SweepResult, scenarioResult } from "../plan
 import { type Job, Runs } from "../planner/runs.ts";
 import { findStrategy, STRATEGY_NAMES } from "../planner/strategies.ts";
 import { formatResult } from "./comparison.ts";
+import { saveMemory } from "./memory.ts";
 import { slotsCsv, visitsCsv } from "./rows.ts";
 import { type ReadScenario, readScenario, readScenarioFile } from "./scenario.ts";
 import { parseSweep, type Sweep, sweepsOf, unitOf, withValue } from "./sweep.ts";
@@ -20,6 +21,7 @@ export interface SimulateOptions {
 
 /** Runs a scenario under its strategies and prints what came of it. Throws INVALID_ARGUMENT on bad input. */
 export async function simulateScenario(file: string, options: SimulateOptions): Promise<void> {
+  saveMemory();
   const scenarioFile = await readScenarioFile(file);
   const read = await readScenario(scenarioFile);
   const strategies = await strategiesOf(read, options.strategy);

@@ -9,6 +9,7 @@ import type { Scenario } from "../planner/scenario.ts";
 import { findStrategy } from "../planner/strategies.ts";
 import { percent } from "./comparison.ts";
 import { type Fields, isFields, type Value } from "./document.ts";
+import { saveMemory } from "./memory.ts";
 import { readScenario, readScenarioFile, type ScenarioFile } from "./scenario.ts";
 import { findSmallest } from "./search.ts";
 import { progress } from "./simulate.ts";
@@ -76,6 +77,7 @@ const GUIDE = "earliest-deadline";
  * and prints the curve. Throws INVALID_ARGUMENT on bad input.
  */
 export async function sizeScenario(file: string, options: SizeOptions): Promise<void> {
+  saveMemory();
   const scenarioFile = await readScenarioFile(file);
   const target = readTarget(options.target);
   const { scenario, notes } = await readScenario(scenarioFile);

@@ -148,7 +148,7 @@ export function strategyResult(scenario: Scenario, run: Run): StrategyResult {
       drawnWh,
       ...(contentMs === undefined ? {} : { contentMs }),
       firstSlot,
-      slotWh: [...slotWh],
+      slotWh,
     })),
     circuits: circuitResults(scenario, slotStartsMs, run.circuits),
   };

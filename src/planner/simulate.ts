@@ -62,7 +62,7 @@ export interface VisitRun {
   /** Times that it stopped drawing before it was content, and drew again. */
   interruptions: number;
   /** Drawn less given in each slot from the one of its arrival on, Wh. */
-  slotWh: Float64Array;
+  slotWh: number[];
   firstSlot: number;
 }
 
@@ -115,7 +115,6 @@ export async function simulate(
     visits: visits.map(({ said, departureMs }) => {
       const firstSlot = slotAt(slotStartsMs, said.arrivalMs);
       const slots = Math.max(0, Math.min(slotCount, slotAt(slotStartsMs, departureMs) + 1) - firstSlot);
-      const slotWh = new Float64Array(slots);
       return {
         drawnWh: 0,
         givenWh: 0,
@@ -123,7 +122,8 @@ export async function simulate(
         contentMs: undefined,
         changes: 0,
         interruptions: 0,
-        slotWh,
+        // One of the many small ones of a large scenario: a plain array takes half of a typed one.
+        slotWh: new Array<number>(slots).fill(0),
         firstSlot,
       };
     }),
