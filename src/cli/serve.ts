@@ -7,6 +7,7 @@ import { createMetrics, type Metrics } from "../grpc/metrics.ts";
 import { type Monitor, startMonitor } from "../grpc/monitor.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
+import { traced } from "../grpc/tracing.ts";
 import { type Config, named } from "./config.ts";
 import { type NameOf, serverCredentials } from "./tls.ts";
 
@@ -27,19 +28,18 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
   const metrics = createMetrics();
   const monitor = await monitorOf(options, logger, metrics);
   let faults = 0;
-  const engine = metrics.observe(
-    createEngine({
-      workers,
-      maxQueue,
-      warmUp: true,
-      onFault: (message, detail, fault) => {
-        faults++;
-        metrics.onFault(fault);
-        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-      },
-      onFallback: metrics.onFallback,
-    }),
-  );
+  const planner = createEngine({
+    workers,
+    maxQueue,
+    warmUp: true,
+    onFault: (message, detail, fault) => {
+      faults++;
+      metrics.onFault(fault);
+      logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+    },
+    onFallback: metrics.onFallback,
+  });
+  const engine = traced(metrics.observe(planner));
   try {
     const server = await startServer({
       engine,
