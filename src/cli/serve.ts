@@ -9,6 +9,7 @@ import { type Monitor, startMonitor } from "../grpc/monitor.ts";
 import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
+import { traced } from "../grpc/tracing.ts";
 import { Store } from "../store/store.ts";
 import { type Config, named } from "./config.ts";
 import { type NameOf, serverCredentials } from "./tls.ts";
@@ -40,21 +41,18 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
     if (monitor !== undefined) opened(monitor);
     const store = await openStore(options);
     if (store !== undefined) opened(store);
-    const engine = opened(
-      metrics.observe(
-        createEngine({
-          workers,
-          maxQueue,
-          warmUp: true,
-          onFault: (message, detail, fault) => {
-            faults++;
-            metrics.onFault(fault);
-            logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-          },
-          onFallback: metrics.onFallback,
-        }),
-      ),
-    );
+    const planner = createEngine({
+      workers,
+      maxQueue,
+      warmUp: true,
+      onFault: (message, detail, fault) => {
+        faults++;
+        metrics.onFault(fault);
+        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+      },
+      onFallback: metrics.onFallback,
+    });
+    const engine = traced(metrics.observe(opened(planner)));
     const sites = store && {
       store,
       replanner: opened(
