@@ -15,7 +15,7 @@ import { type Config, named } from "./config.ts";
 import { type NameOf, serverCredentials } from "./tls.ts";
 
 /** Longest time that calls in progress get to end when the server stops. */
-const DRAIN_MS = 20_000;
+export const DRAIN_MS = 20_000;
 
 /**
  * Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws INVALID_ARGUMENT where an
