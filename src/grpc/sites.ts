@@ -429,7 +429,7 @@ function keepSession(
   needs?: { needsMs: number; awaits: boolean },
 ): Promise<{ row: SessionRow; isNew: boolean }> {
   const bytes = Session.encode(session).finish();
-  return store.changeSession(
+  return store.changeSession<{ row: SessionRow; isNew: boolean }>(
     key,
     session.sessionId,
     (kept) => {
