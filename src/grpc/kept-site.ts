@@ -77,11 +77,16 @@ export function readKept({ site: row, series, sessions, evses, delivered }: Site
   };
 }
 
-/** A vehicle's need as it stands at an instant, and from when what was measured is. */
-function needNow({ row, session, progress, efficiency, accepted }: KeptSession, nowMs: number): Session {
+/** Energy that a vehicle has drawn since the beginning of its stay, metered or taken from its plan, Wh. */
+export function drawnBy({ row, session, progress, accepted }: KeptSession, nowMs: number): number {
   const arrivalMs = session.arrivalTime?.getTime() ?? row.put_ms;
-  const drawn = drawnWh(progress, { putMs: row.put_ms, arrivalMs, allowed: accepted }, nowMs);
-  return remaining(session, progress, { drawn, efficiency }, nowMs);
+  return drawnWh(progress, { putMs: row.put_ms, arrivalMs, allowed: accepted }, nowMs);
+}
+
+/** A vehicle's need as it stands at an instant. */
+function needNow(kept: KeptSession, nowMs: number): Session {
+  const { session, progress, efficiency } = kept;
+  return remaining(session, progress, { drawn: drawnBy(kept, nowMs), efficiency }, nowMs);
 }
 
 /** A kept session as callers see it. */

@@ -31,7 +31,15 @@ import { toProblem } from "./convert.ts";
 import { Findings, LARGEST, quote } from "./findings.ts";
 import { type Context, serverStream, unary } from "./handler.ts";
 import { isOfCircuit, seriesKey, seriesName, spanOf, spliced } from "./kept-series.ts";
-import { evseStateOf, heldPayload, type KeptSite, readKept, requestOf, stateOf } from "./kept-site.ts";
+import {
+  drawnBy,
+  evseStateOf,
+  heldPayload,
+  type KeptSite,
+  readKept,
+  requestOf,
+  stateOf,
+} from "./kept-site.ts";
 import { answerNeeds, answerSchedule } from "./needs.ts";
 import { inParallel } from "./parallel.ts";
 import { allowedAtW, measured, type Progress } from "./progress.ts";
@@ -194,7 +202,8 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       const inputs = await store.inputsOf(key);
       const site = readKept(inputs);
       judgeSession(site, session, nowMs);
-      const { row, isNew } = await keepSession(store, key, session, nowMs);
+      const drawn = drawnIn(site, session, nowMs);
+      const { row, isNew } = await keepSession(store, key, session, { drawn }, nowMs);
       if ((session.arrivalTime?.getTime() ?? nowMs) <= nowMs)
         await endOthers(store, key, site, session, nowMs);
       return { state: stateIn(inputs, row, nowMs), isNew };
@@ -256,7 +265,8 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     forwardEvChargingNeeds: change(service.forwardEvChargingNeeds, async (request, key, context) => {
       const nowMs = Date.now();
       const inputs = await store.inputsOf(key);
-      const { request: optimizeRequest, notices } = requestOf(readKept(inputs), nowMs);
+      const site = readKept(inputs);
+      const { request: optimizeRequest, notices } = requestOf(site, nowMs);
       const answer = await answerNeeds(
         engine,
         {
@@ -272,7 +282,13 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       if (session === undefined)
         return { status: told, responseJson, rejection, state: undefined, notices: [...notices] };
       const awaits = told === ChargingNeedsStatus.ACCEPTED;
-      const { row } = await keepSession(store, key, session, nowMs, { needsMs: nowMs, awaits });
+      const { row } = await keepSession(
+        store,
+        key,
+        session,
+        { drawn: drawnIn(site, session, nowMs), awaits },
+        nowMs,
+      );
       return {
         status: told,
         responseJson,
@@ -418,15 +434,15 @@ function judgeSession(site: KeptSite, session: Session, nowMs: number): void {
 }
 
 /**
- * Keeps a session. `needs`: they were told by the vehicle and count from now on, and its charger may wait for a
- * profile. Of one that has ended nothing changes. The session as it is kept then, and whether it is new.
+ * Keeps a session, `drawn` being the energy that its vehicle has drawn by now. With `awaits` the vehicle has told its
+ * need itself: it counts from now on, and its charger may wait for a profile. Of one that has ended nothing changes. The session as it is kept then, and whether it is new.
  */
 function keepSession(
   store: Store,
   key: SiteKey,
   session: Session,
+  { drawn, awaits }: { drawn: number; awaits?: boolean },
   nowMs: number,
-  needs?: { needsMs: number; awaits: boolean },
 ): Promise<{ row: SessionRow; isNew: boolean }> {
   const bytes = Session.encode(session).finish();
   return store.changeSession<{ row: SessionRow; isNew: boolean }>(
@@ -436,18 +452,18 @@ function keepSession(
       if (kept !== undefined && kept.ended_ms !== null)
         return { isDue: false, value: { row: kept, isNew: false } };
       const before: Progress = kept === undefined ? { needMeteredWh: 0 } : JSON.parse(kept.progress);
-      const metered = before.meteredWh ?? 0;
       const isSoc = session.need?.$case === "stateOfCharge";
       const isOther = kept === undefined || !Buffer.from(kept.session).equals(Buffer.from(bytes));
       const progress: Progress = { ...before };
       // An energy need is of the whole stay, unless the vehicle has just told what is left of it.
-      if (isOther || needs !== undefined) progress.needMeteredWh = needs !== undefined || isSoc ? metered : 0;
+      const isTold = awaits !== undefined;
+      if (isOther || isTold) progress.needMeteredWh = isTold || isSoc ? drawn : 0;
       if (isSoc && isOther) {
         delete progress.socPercent;
         delete progress.socMs;
         delete progress.socMeteredWh;
       }
-      if (needs?.awaits) progress.awaitedMs = needs.needsMs;
+      if (awaits) progress.awaitedMs = nowMs;
       const row = {
         station_id: session.stationId,
         evse_id: session.evseId,
@@ -459,12 +475,18 @@ function keepSession(
       const ids = { tenant: key.tenant, site_id: key.siteId, session_id: session.sessionId };
       return {
         row,
-        isDue: isOther || needs !== undefined,
+        isDue: isOther || isTold,
         value: { row: { ...ids, ...row }, isNew: kept === undefined },
       };
     },
     nowMs,
   );
+}
+
+/** Energy that a session's vehicle has drawn by now; 0 where it is not kept yet. */
+function drawnIn({ sessions }: KeptSite, { sessionId }: Session, nowMs: number): number {
+  const kept = sessions.find(({ row }) => row.session_id === sessionId);
+  return kept === undefined ? 0 : drawnBy(kept, nowMs);
 }
 
 /** A vehicle that is there has taken the place of whoever was at its EVSE. */
