@@ -3,59 +3,31 @@ import { Cron } from "croner";
 import { type Logger, pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
+import type { TokenStore } from "../grpc/auth.ts";
 import { createMetrics, type Metrics } from "../grpc/metrics.ts";
 import { type Monitor, startMonitor } from "../grpc/monitor.ts";
 import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
+import { traced } from "../grpc/tracing.ts";
 import { Store } from "../store/store.ts";
-import { type ServerTls, serverCredentials } from "./tls.ts";
-
-export interface ServeOptions extends ServerTls {
-  host: string;
-  port: number;
-  workers: number;
-  maxQueue: number;
-  logLevel: string;
-  /** Folder that sites are kept in. */
-  data?: string;
-  /** PostgreSQL database that sites are kept in. */
-  databaseUrl?: string;
-  /** Sites whose plan is that old are planned again, ms. */
-  reoptimizeEvery: number;
-  /** When all sites are planned again, and in which zone. */
-  reoptimizeCron?: string;
-  timeZone: string;
-  /** As StoreOptions, ms. */
-  debounce: number;
-  answerTimeout: number;
-  retryAfter: number;
-  /** How long ended sessions and answered commands are kept, ms. */
-  keep: number;
-  /** The file of tokens; without it every call is let in. */
-  tokens?: string;
-  /** Where metrics and probes are; without a port there are none. */
-  metricsHost: string;
-  metricsPort?: number;
-}
+import { type Config, named } from "./config.ts";
+import { type NameOf, serverCredentials } from "./tls.ts";
 
 /** Longest time that calls in progress get to end when the server stops. */
-const DRAIN_MS = 20_000;
+export const DRAIN_MS = 20_000;
 
 /**
  * Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws INVALID_ARGUMENT where an
  * option is wrong, UNAVAILABLE when it cannot listen.
  */
-export async function serve(options: ServeOptions): Promise<void> {
+export async function serve(options: Config, nameOf: NameOf): Promise<void> {
   const { host, port, workers, maxQueue, logLevel } = options;
-  const credentials = serverCredentials(options);
+  const credentials = serverCredentials(options, nameOf);
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
-  const tokens =
-    options.tokens === undefined
-      ? undefined
-      : tokenFile(options.tokens, (err) => logger.error({ err }, "tokens are as before: their file is bad"));
+  const tokens = tokensOf(options, nameOf, logger);
   const metrics = createMetrics();
   let faults = 0;
   // What was opened is closed in the reverse order, however far this came.
@@ -69,21 +41,18 @@ export async function serve(options: ServeOptions): Promise<void> {
     if (monitor !== undefined) opened(monitor);
     const store = await openStore(options);
     if (store !== undefined) opened(store);
-    const engine = opened(
-      metrics.observe(
-        createEngine({
-          workers,
-          maxQueue,
-          warmUp: true,
-          onFault: (message, detail, fault) => {
-            faults++;
-            metrics.onFault(fault);
-            logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-          },
-          onFallback: metrics.onFallback,
-        }),
-      ),
-    );
+    const planner = createEngine({
+      workers,
+      maxQueue,
+      warmUp: true,
+      onFault: (message, detail, fault) => {
+        faults++;
+        metrics.onFault(fault);
+        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+      },
+      onFallback: metrics.onFallback,
+    });
+    const engine = traced(metrics.observe(opened(planner)));
     const sites = store && {
       store,
       replanner: opened(
@@ -171,14 +140,20 @@ function openStore({
   debounce,
   answerTimeout,
   retryAfter,
-}: ServeOptions): Promise<Store> | undefined {
+}: Config): Promise<Store> | undefined {
   const place =
     databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
   return place && Store.open(place, { debounceMs: debounce, answerMs: answerTimeout, retryMs: retryAfter });
 }
 
+function tokensOf({ tokens: file }: Config, nameOf: NameOf, logger: Logger): TokenStore | undefined {
+  if (file === undefined) return undefined;
+  const onBroken = (err: Error) => logger.error({ err }, "tokens are as before: their file is bad");
+  return named(nameOf("--tokens"), () => tokenFile(file, onBroken));
+}
+
 async function monitorOf(
-  { metricsHost: host, metricsPort: port }: ServeOptions,
+  { metricsHost: host, metricsPort: port }: Config,
   logger: Logger,
   metrics: Metrics,
 ): Promise<Monitor | undefined> {
