@@ -462,6 +462,9 @@ await onBothEngines((bench) => {
         await tx.updateTable("sites").set({ attempts: 4 }).execute();
       });
       await rejection(middle, "UNAVAILABLE");
+      const itself = database.write((tx) => sql`select pg_terminate_backend(pg_backend_pid())`.execute(tx));
+      // Not that it can't be rolled back.
+      expect((await rejection(itself, "UNAVAILABLE")).cause).toMatchObject({ code: "57P01" });
       for (let n = 0; n < 3; n++) {
         await end();
         await sleep(20);
@@ -495,17 +498,24 @@ await onBothEngines((bench) => {
       await putSite(store, keyOf("a"));
       await putSite(store, keyOf("b"));
       let runs = 0;
+      let holders = 0;
+      let bothHold = () => {};
+      const deadlock = new Promise<void>((resolve) => {
+        bothHold = resolve;
+      });
       const add = (first: string, second: string) =>
         database.write(async (tx) => {
           runs++;
-          for (const id of [first, second]) {
-            await tx
+          const addTo = (id: string) =>
+            tx
               .updateTable("sites")
               .set(({ eb }) => ({ attempts: eb("attempts", "+", 1) }))
               .where("site_id", "=", id)
               .execute();
-            await sleep(50);
-          }
+          await addTo(first);
+          if (++holders === 2) bothHold();
+          await deadlock;
+          await addTo(second);
         });
       await Promise.all([add("a", "b"), add("b", "a")]);
       expect(runs).toBeGreaterThan(2);
