@@ -6,6 +6,7 @@ export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 export * from "./grpc/client.ts";
 export { toProblem } from "./grpc/convert.ts";
 export { toResponse } from "./grpc/response.ts";
+export * from "./grpc/site-client.ts";
 export { sessionWithNeeds, type Whereabouts } from "./grpc/vehicle.ts";
 export {
   type ChargingStation,

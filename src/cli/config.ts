@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { WattslotError } from "../domain/errors.ts";
 import { readTokens } from "../grpc/tokens.ts";
-import { text, tokensOption, variable, whole } from "./options.ts";
+import { cron, span, text, tokensOption, variable, whole, zone } from "./options.ts";
 import { type NameOf, type ServerTls, serverCredentials } from "./tls.ts";
 
 /** What `serve` runs with. */
@@ -12,6 +12,21 @@ export interface Config extends ServerTls {
   workers: number;
   maxQueue: number;
   logLevel: string;
+  /** Folder that sites are kept in; without it and without a database no sites are kept. */
+  data?: string;
+  /** PostgreSQL database that sites are kept in. */
+  databaseUrl?: string;
+  /** Sites whose plan is that old are planned again, ms. */
+  reoptimizeEvery: number;
+  /** When all sites are planned again, and in which zone. */
+  reoptimizeCron?: string;
+  timeZone: string;
+  /** As StoreOptions, ms. */
+  debounce: number;
+  answerTimeout: number;
+  retryAfter: number;
+  /** How long ended sessions and answered commands are kept, ms. */
+  keep: number;
   /** The file of tokens; without it every call is let in. */
   tokens?: string;
   /** Where metrics and probes are; without a port there are none. */
@@ -36,6 +51,49 @@ export function withServeOptions(command: Command): Command {
       variable("--max-queue <count>", "requests that may wait for a thread")
         .argParser(whole(0, 1_000_000))
         .default(256),
+    )
+    .addOption(variable("--data <folder>", "keep sites in this folder, for one server").argParser(text))
+    .addOption(
+      variable("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers")
+        .argParser(text)
+        .env("DATABASE_URL")
+        .conflicts("data"),
+    )
+    .addOption(
+      variable("--reoptimize-every <span>", "plan kept sites again whose plan is that old")
+        .argParser(span)
+        .default(15 * 60_000, "15m"),
+    )
+    .addOption(
+      variable(
+        "--reoptimize-cron <expression>",
+        "and at these times, such as '10 13 * * *' for day-ahead prices",
+      ).argParser(cron),
+    )
+    .addOption(
+      variable("--time-zone <zone>", "of --reoptimize-cron, such as Europe/Berlin")
+        .argParser(zone)
+        .default("UTC"),
+    )
+    .addOption(
+      variable("--debounce <span>", "wait that long after a change of a kept site for more of them")
+        .argParser(span)
+        .default(300, "300ms"),
+    )
+    .addOption(
+      variable("--answer-timeout <span>", "longest time that a charger has to answer a command")
+        .argParser(span)
+        .default(60_000, "60s"),
+    )
+    .addOption(
+      variable("--retry-after <span>", "until a charger is tried again that refused or was silent")
+        .argParser(span)
+        .default(5 * 60_000, "5m"),
+    )
+    .addOption(
+      variable("--keep <span>", "forget ended sessions and answered commands after that time")
+        .argParser(span)
+        .default(30 * 86_400_000, "30d"),
     )
     .addOption(
       variable("--log-level <level>", "least severe log lines to write")

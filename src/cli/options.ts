@@ -1,4 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
+import { Cron } from "croner";
+import { IANAZone } from "luxon";
 import { SCOPES, type Scope } from "../grpc/scopes.ts";
 
 /** An option that an environment variable can set: --log-level is WATTSLOT_LOG_LEVEL. The flag wins. */
@@ -44,9 +46,28 @@ export function appendScope(value: string, scopes: Scope[] = []): Scope[] {
   return [...scopes, scope];
 }
 
-/** A number of days or hours, in ms. */
-export function timeSpan(value: string): number {
-  const [, count, unit] = /^([1-9]\d{0,4})([dh])$/.exec(value) ?? [];
-  if (count === undefined) throw new InvalidArgumentError("Must be days or hours, such as 90d or 12h.");
-  return Number(count) * (unit === "d" ? 24 : 1) * 3_600_000;
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A span such as 300ms, 30s, 15m, 12h or 90d, in ms. */
+export function span(value: string): number {
+  const [, count, unit] = /^([1-9]\d{0,5})(ms|[smhd])$/.exec(value) ?? [];
+  if (count === undefined) throw new InvalidArgumentError("Must be a span such as 30s, 15m, 12h or 90d.");
+  return Number(count) * UNITS[unit];
+}
+
+/** A cron expression. */
+export function cron(value: string): string {
+  try {
+    new Cron(value, { paused: true }).stop();
+    return value;
+  } catch (error) {
+    throw new InvalidArgumentError(`Must be a cron expression: ${(error as Error).message}`);
+  }
+}
+
+/** An IANA time zone. */
+export function zone(value: string): string {
+  if (!IANAZone.isValidZone(value))
+    throw new InvalidArgumentError("Must be an IANA zone, such as Europe/Berlin.");
+  return value;
 }

@@ -4,16 +4,8 @@ import { WattslotError } from "../domain/errors.ts";
 import { SCOPES } from "../grpc/scopes.ts";
 import { type Config, namesOf, printConfig, withServeOptions } from "./config.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
-import {
-  append,
-  appendScope,
-  hostAndPort,
-  text,
-  timeSpan,
-  tokensOption,
-  variable,
-  whole,
-} from "./options.ts";
+import { append, appendScope, hostAndPort, span, text, tokensOption, variable, whole } from "./options.ts";
+import { type ReoptimizeOptions, reoptimize } from "./reoptimize.ts";
 import { serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
@@ -60,7 +52,10 @@ function program(): Command {
 
   const serving = wattslot
     .command("serve")
-    .description("Serves wattslot.v1.OptimizerService over gRPC, with health and reflection.");
+    .description(
+      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; with --data or --database-url " +
+        "wattslot.v1.SiteService too.",
+    );
   withServeOptions(serving)
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
     .action((options: Config) => serve(options, namesOf(serving)));
@@ -72,17 +67,27 @@ function program(): Command {
     .addHelpText("after", "\nExample:\n  WATTSLOT_PORT=50052 wattslot config --workers 4")
     .action((options: Config) => printConfig(options, configuring));
 
-  wattslot
-    .command("optimize")
-    .description("Plans one site from an OptimizeRequest in proto3 JSON.")
-    .argument("<file>", "the request; - for standard input")
-    .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
-    .addOption(variable("--token <token>", "sent with the call; a variable is seen by fewer").argParser(text))
-    .option("--tls", "connect with TLS", false)
-    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
-    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
-    .option("--key <file>", "the certificate's key, in PEM")
-    .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false)
+  withConnection(
+    wattslot
+      .command("reoptimize")
+      .description("Has a server plan the sites that it keeps again: for cron.")
+      .requiredOption("--address <host:port>", "the server", hostAndPort)
+      .option("--site <id>", "a site; may be repeated", append, [])
+      .option("--all", "all sites", false)
+      .option("--stale <span>", "only sites whose plan is at least that old, such as 15m", span)
+      .option("--json", "print a line of JSON for each site", false),
+  )
+    .addHelpText("after", "\nExample:\n  wattslot reoptimize --address 127.0.0.1:50051 --all --stale 15m")
+    .action((options: ReoptimizeOptions) => reoptimize(options));
+
+  withConnection(
+    wattslot
+      .command("optimize")
+      .description("Plans one site from an OptimizeRequest in proto3 JSON.")
+      .argument("<file>", "the request; - for standard input")
+      .option("--address <host:port>", "plan on this server instead of in this process", hostAndPort)
+      .option("--json", "print the OptimizeResponse in proto3 JSON instead of a table", false),
+  )
     .addHelpText("after", "\nExample:\n  wattslot optimize - --json < benchmarks/example.json")
     .action((file: string, options: OptimizeOptions) => optimize(file, options));
 
@@ -133,7 +138,7 @@ function program(): Command {
         .argParser(appendScope)
         .makeOptionMandatory(),
     )
-    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", timeSpan)
+    .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", span)
     .addOption(tokensOption().makeOptionMandatory())
     .addHelpText(
       "after",
@@ -153,4 +158,14 @@ function program(): Command {
     .action((id: string, options: { tokens: string }) => revokeToken(id, options));
 
   return wattslot;
+}
+
+/** What a command that calls a server needs to know of the way there. */
+function withConnection(command: Command): Command {
+  return command
+    .addOption(variable("--token <token>", "sent with the call; a variable is seen by fewer").argParser(text))
+    .option("--tls", "connect with TLS", false)
+    .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
+    .option("--cert <file>", "connect with TLS and this certificate, in PEM")
+    .option("--key <file>", "the certificate's key, in PEM");
 }

@@ -1,13 +1,16 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { Cron } from "croner";
 import { type Logger, pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
 import type { TokenStore } from "../grpc/auth.ts";
 import { createMetrics, type Metrics } from "../grpc/metrics.ts";
 import { type Monitor, startMonitor } from "../grpc/monitor.ts";
+import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
 import { traced } from "../grpc/tracing.ts";
+import { Store } from "../store/store.ts";
 import { type Config, named } from "./config.ts";
 import { type NameOf, serverCredentials } from "./tls.ts";
 
@@ -26,21 +29,43 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
   const logger = pino({ level: logLevel });
   const tokens = tokensOf(options, nameOf, logger);
   const metrics = createMetrics();
-  const monitor = await monitorOf(options, logger, metrics);
   let faults = 0;
-  const planner = createEngine({
-    workers,
-    maxQueue,
-    warmUp: true,
-    onFault: (message, detail, fault) => {
-      faults++;
-      metrics.onFault(fault);
-      logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-    },
-    onFallback: metrics.onFallback,
-  });
-  const engine = traced(metrics.observe(planner));
+  // What was opened is closed in the reverse order, however far this came.
+  const closers: (() => Promise<unknown>)[] = [];
+  const opened = <T extends { close(): Promise<unknown> }>(one: T): T => {
+    closers.unshift(() => one.close());
+    return one;
+  };
   try {
+    const monitor = await monitorOf(options, logger, metrics);
+    if (monitor !== undefined) opened(monitor);
+    const store = await openStore(options);
+    if (store !== undefined) opened(store);
+    const planner = createEngine({
+      workers,
+      maxQueue,
+      warmUp: true,
+      onFault: (message, detail, fault) => {
+        faults++;
+        metrics.onFault(fault);
+        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+      },
+      onFallback: metrics.onFallback,
+    });
+    const engine = opened(traced(metrics.observe(planner)));
+    const sites = store && {
+      store,
+      replanner: opened(
+        new Replanner({
+          store,
+          engine,
+          logger,
+          parallel: workers + 1,
+          everyMs: options.reoptimizeEvery,
+          keepMs: options.keep,
+        }),
+      ),
+    };
     const server = await startServer({
       engine,
       host,
@@ -48,9 +73,23 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
       logger,
       drainMs: DRAIN_MS,
       onCallEnd: metrics.onCallEnd,
+      ...(sites && { sites }),
       ...(credentials && { credentials }),
       ...(tokens && { tokens }),
     }).catch(cannotListen(host, port));
+    if (store !== undefined) observeStore(store, metrics, monitor);
+    sites?.replanner.start();
+    const { reoptimizeCron: expression, timeZone: timezone } = options;
+    if (sites !== undefined && expression !== undefined) {
+      const job = new Cron(expression, { timezone }, async () => {
+        const nowMs = Date.now();
+        // Every server does so: a site that one of them has planned since is not due for the others.
+        await sites.store
+          .makeStaleDue(Math.floor(nowMs / 1000) * 1000, nowMs)
+          .catch((err) => logger.error({ err }, "sites can't be made due"));
+      });
+      closers.unshift(async () => job.stop());
+    }
     const stopped = stopSignal();
     monitor?.is("serving");
     const tls = credentials !== undefined;
@@ -64,10 +103,47 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
     monitor?.is("draining");
     await server.close();
   } finally {
-    await engine.close();
-    await monitor?.close();
+    for (const close of closers) await close();
   }
   logger.info({ faults }, "stopped");
+}
+
+/** Tells what waits in the store, and whether it can be reached. */
+function observeStore(store: Store, metrics: Metrics, monitor: Monitor | undefined): void {
+  monitor?.check("database", () => store.ping());
+  const backlog = () => store.backlog(Date.now());
+  metrics.gauge(
+    "wattslot_sites_due",
+    "Sites that wait to be planned",
+    async () => (await backlog()).dueSites,
+  );
+  metrics.gauge(
+    "wattslot_oldest_due_seconds",
+    "How long the site that waits longest has waited",
+    async () => (await backlog()).oldestDueMs / 1000,
+  );
+  metrics.gauge(
+    "wattslot_commands_open",
+    "Commands that no charger has answered",
+    async () => (await backlog()).openCommands,
+  );
+  metrics.gauge(
+    "wattslot_oldest_plan_seconds",
+    "Age of the oldest plan in force",
+    async () => (await backlog()).oldestPlanMs / 1000,
+  );
+}
+
+function openStore({
+  data,
+  databaseUrl,
+  debounce,
+  answerTimeout,
+  retryAfter,
+}: Config): Promise<Store> | undefined {
+  const place =
+    databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
+  return place && Store.open(place, { debounceMs: debounce, answerMs: answerTimeout, retryMs: retryAfter });
 }
 
 function tokensOf({ tokens: file }: Config, nameOf: NameOf, logger: Logger): TokenStore | undefined {

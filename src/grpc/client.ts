@@ -131,7 +131,8 @@ export function connect(
 }
 
 // gRPC's own credentials of a call go over TLS only, which a server on the same machine doesn't need.
-function bearing(token: string): Interceptor {
+/** Sends a token with every call. */
+export function bearing(token: string): Interceptor {
   return (options, nextCall) =>
     new InterceptingCall(nextCall(options), {
       start: (metadata, listener, next) => {
@@ -142,7 +143,7 @@ function bearing(token: string): Interceptor {
 }
 
 /** One call with one answer. */
-function unary<Response>(
+export function unary<Response>(
   { timeoutMs = 15_000, signal }: CallOptions = {},
   send: (
     metadata: Metadata,
@@ -205,9 +206,13 @@ const CODES: Partial<Record<status, ErrorCode>> = {
   [status.CANCELLED]: "CANCELLED",
   [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
   [status.UNAVAILABLE]: "UNAVAILABLE",
+  [status.NOT_FOUND]: "NOT_FOUND",
+  [status.ABORTED]: "ABORTED",
+  [status.FAILED_PRECONDITION]: "FAILED_PRECONDITION",
 };
 
-function fromServiceError(error: ServiceError): WattslotError {
+/** How a call failed, as a WattslotError with every wrong field that the server names. */
+export function fromServiceError(error: ServiceError): WattslotError {
   // gRPC ends a refused connection with a note that is mostly empty.
   const message = error.details.replace(/\s*Resolution note:\s*$/, "");
   return new WattslotError(CODES[error.code] ?? "INTERNAL", message, {

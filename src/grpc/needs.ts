@@ -62,7 +62,8 @@ export function chargingNeedsService(engine: Engine): UntypedServiceImplementati
   };
 }
 
-async function answerNeeds(
+/** Answers a vehicle's needs, and plans its site with them. */
+export async function answerNeeds(
   engine: Engine,
   request: NotifyEvChargingNeedsRequest,
   context: Context,
@@ -200,7 +201,8 @@ function wordOf(status: ChargingNeedsStatus, version: OcppVersion): string {
   return version === "2.1" ? "NoChargingProfile" : "Rejected";
 }
 
-async function answerSchedule(
+/** Judges a vehicle's own schedule, and plans its site anew where it is above what it may. */
+export async function answerSchedule(
   engine: Engine,
   request: NotifyEvChargingScheduleRequest,
   context: Context,

@@ -6,6 +6,8 @@ import { HealthService } from "../gen/grpc/health/v1/health.ts";
 import { ServerReflectionService } from "../gen/grpc/reflection/v1/reflection.ts";
 import { ChargingNeedsServiceService } from "../gen/wattslot/v1/charging_needs.ts";
 import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
+import { SiteServiceService } from "../gen/wattslot/v1/site.ts";
+import type { Store } from "../store/store.ts";
 import { authenticate, type TokenStore } from "./auth.ts";
 import { type OnCallEnd, observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
@@ -13,11 +15,14 @@ import { createHealth } from "./health.ts";
 import { awaitRequest, CHANNEL_LIMITS, REQUEST_MS } from "./limits.ts";
 import { chargingNeedsService } from "./needs.ts";
 import { reflectionService } from "./reflection.ts";
+import type { Replanner } from "./replanner.ts";
 import { optimizerService } from "./service.ts";
+import { siteService } from "./sites.ts";
 
 const OPTIMIZER = "wattslot.v1.OptimizerService";
 const CHARGING_NEEDS = "wattslot.v1.ChargingNeedsService";
-const SERVICES = [OPTIMIZER, CHARGING_NEEDS, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+const SITES = "wattslot.v1.SiteService";
+const TOOLS = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
 export interface ServerOptions {
   engine: Engine;
@@ -39,6 +44,8 @@ export interface ServerOptions {
    * of them waits for the next item. Default: the processors and two.
    */
   parallel?: number;
+  /** Where sites are kept, and what plans them; absent: nothing is kept, and the SiteService is not served. */
+  sites?: { store: Store; replanner: Replanner };
 }
 
 export interface RunningServer {
@@ -54,8 +61,9 @@ export interface RunningServer {
 /** Serves the optimizer and what vehicles say of their needs with health and reflection. Rejects where it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { engine, host, port, logger, drainMs, parallel = availableParallelism() + 2 } = options;
-  const { credentials = ServerCredentials.createInsecure(), tokens } = options;
-  const health = createHealth([OPTIMIZER, CHARGING_NEEDS]);
+  const { credentials = ServerCredentials.createInsecure(), tokens, sites } = options;
+  const names = [OPTIMIZER, CHARGING_NEEDS, ...(sites === undefined ? [] : [SITES])];
+  const health = createHealth(names);
   // The first is nearest to the wire: it sees the calls that those after it refuse.
   const interceptors = [observeCalls(logger, options.onCallEnd), awaitRequest(REQUEST_MS)];
   if (tokens !== undefined) interceptors.push(authenticate(tokens));
@@ -63,7 +71,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
-  server.addService(bytesService(ServerReflectionService), reflectionService(SERVICES));
+  server.addService(bytesService(ServerReflectionService), reflectionService([...names, ...TOOLS]));
+  const closing = new AbortController();
+  if (sites !== undefined)
+    server.addService(
+      bytesService(SiteServiceService),
+      siteService({ ...sites, engine, parallel, closing: closing.signal }),
+    );
 
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const boundPort = await new Promise<number>((resolve, reject) => {
@@ -76,6 +90,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const drain = () =>
     new Promise<void>((resolve) => {
       health.drain();
+      closing.abort();
       const timer = setTimeout(() => {
         logger.warn({ drainMs }, "calls still in progress are cancelled");
         server.forceShutdown();

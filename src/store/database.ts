@@ -1,12 +1,22 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
+  CompiledQuery,
+  type DatabaseConnection,
   Kysely,
   type KyselyPlugin,
   type PluginTransformResultArgs,
   PostgresDialect,
+  type PostgresPool,
   type QueryResult,
+  type SqliteDatabase,
   SqliteDialect,
+  type SqliteDialectConfig,
+  SqliteDriver,
+  sql,
+  type Transaction,
+  type TransactionSettings,
   type UnknownRow,
 } from "kysely";
 import Sqlite from "libsql";
@@ -18,33 +28,102 @@ import type { Tables } from "./tables.ts";
 /** Where everything is kept: a folder with one file, or a PostgreSQL database. */
 export type Place = { folder: string } | { url: string };
 
+export type Tx = Transaction<Tables>;
+
+/**
+ * What the database can't do is a WattslotError, UNAVAILABLE where it may go well later and INTERNAL otherwise, with
+ * the cause. Where others are in the way, all three try again for a while: what is done in them must bear that.
+ */
 export interface Database {
-  tables: Kysely<Tables>;
   engine: Engine;
+  /** Reads with one query. */
+  read<T>(body: (tables: Kysely<Tables>) => Promise<T>): Promise<T>;
+  /** Reads with several queries that see the same instant. */
+  snapshot<T>(body: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Changes all or nothing; what is changed is on disk when it resolves. */
+  write<T>(body: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Resolves when what is running is done. */
   close(): Promise<void>;
 }
 
-const SQLITE: Engine = { name: "sqlite", bytes: "blob" };
-const POSTGRES: Engine = { name: "postgres", bytes: "bytea" };
+const SQLITE: Engine = { name: "sqlite", text: "text", bytes: "blob" };
+const POSTGRES: Engine = { name: "postgres", text: sql`text collate "C"`, bytes: "bytea" };
 
 /** Connections of one process to PostgreSQL. */
 const MOST_CONNECTIONS = 10;
 const FILE = "wattslot.db";
 
+/** Longest time to wait for others that are in the way, or for a connection. */
+const LONGEST_WAIT_MS = 5000;
+
+/** A process that hangs in the middle of something would lock everybody else out. */
+const LONGEST_STATEMENT_MS = 30_000;
+const LONGEST_IDLE_MS = 10_000;
+
 /**
- * Opens the database and brings its schema up to date. Throws FAILED_PRECONDITION where its schema is newer than this
- * program, UNAVAILABLE where it can't be opened or reached.
+ * Opens the database and brings its schema up to date. Rejects with FAILED_PRECONDITION where its schema is newer than
+ * this program, with UNAVAILABLE where it can't be opened or reached.
  */
 export async function openDatabase(place: Place): Promise<Database> {
-  const { tables, engine, name } = "folder" in place ? openFile(place.folder) : openUrl(place.url);
+  const { dialect, engine, name } = "folder" in place ? await openFile(place.folder) : openUrl(place.url);
+  const tables = new Kysely<Tables>({ dialect, plugins: engine === SQLITE ? [BYTES] : [] });
+  const running = new Set<Promise<unknown>>();
+  let isClosed = false;
+  const run = <T>(work: () => Promise<T>): Promise<T> => {
+    const run = patiently(() => {
+      if (isClosed) throw new WattslotError("UNAVAILABLE", "the database is closed");
+      return work();
+    }).finally(() => running.delete(run));
+    running.add(run);
+    return run;
+  };
+  const database: Database = {
+    engine,
+    read: (body) => run(() => body(tables)),
+    snapshot: (body) =>
+      run(() =>
+        tables.transaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute(body),
+      ),
+    write: (body) => run(() => tables.transaction().execute(body)),
+    async close() {
+      isClosed = true;
+      await Promise.allSettled(running);
+      await tables.destroy();
+    },
+  };
   try {
-    await migrate(tables, engine);
-  } catch (cause) {
-    await tables.destroy();
-    if (cause instanceof WattslotError) throw cause;
-    throw new WattslotError("UNAVAILABLE", `${name} cannot be used: ${(cause as Error).message}`, { cause });
+    await migrate(database);
+  } catch (error) {
+    await database.close();
+    const { code, message, cause } = WattslotError.from(error);
+    if (code === "FAILED_PRECONDITION") throw error;
+    const why = cause instanceof Error ? cause.message || codeOf(cause) : message;
+    throw new WattslotError("UNAVAILABLE", `${name} cannot be used: ${why}`, { cause: cause ?? error });
   }
-  return { tables, engine, close: () => tables.destroy() };
+  return database;
+}
+
+/** Does work again, all of it, as long as it has only failed as others were in its way. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (const untilMs = performance.now() + LONGEST_WAIT_MS; ; ) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isInTheWay(error) || performance.now() > untilMs) throw error;
+      await sleep(1 + 20 * Math.random());
+    }
+  }
+}
+
+/** Locked by another process, or given up so that another transaction could go on; nothing has been done. */
+function isInTheWay(error: unknown): boolean {
+  const code = error instanceof WattslotError ? codeOf(error.cause) : undefined;
+  return code !== undefined && /^(SQLITE_BUSY.*|SQLITE_LOCKED.*|40001|40P01)$/.test(code);
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" ? code : undefined;
 }
 
 /** libsql reads bytes as an ArrayBuffer. */
@@ -58,36 +137,167 @@ const BYTES: KyselyPlugin = {
   },
 };
 
-function openFile(folder: string): { tables: Kysely<Tables>; engine: Engine; name: string } {
+interface Opened {
+  dialect: SqliteDialect | PostgresDialect;
+  engine: Engine;
+  name: string;
+}
+
+async function openFile(folder: string): Promise<Opened> {
   const name = join(folder, FILE);
   try {
     mkdirSync(folder, { recursive: true });
-    const file = new Sqlite(name);
-    // What is acknowledged survives a loss of power; other processes that read don't wait for who writes.
-    file.pragma("journal_mode = wal");
-    file.pragma("synchronous = full");
-    file.pragma("busy_timeout = 5000");
-    const dialect = new SqliteDialect({ database: file });
-    return { tables: new Kysely({ dialect, plugins: [BYTES] }), engine: SQLITE, name };
-  } catch (cause) {
-    throw new WattslotError("UNAVAILABLE", `${name} cannot be opened: ${(cause as Error).message}`, {
-      cause,
-    });
+    const file = await patiently(async () => openSqlite(name));
+    return { dialect: new ImmediateDialect({ database: sqliteOf(file) }), engine: SQLITE, name };
+  } catch (error) {
+    const cause = error instanceof WattslotError ? (error.cause as Error) : (error as Error);
+    throw new WattslotError("UNAVAILABLE", `${name} cannot be opened: ${cause.message}`, { cause });
   }
 }
 
-function openUrl(connectionString: string): { tables: Kysely<Tables>; engine: Engine; name: string } {
+function openSqlite(name: string): Sqlite.Database {
+  const file = new Sqlite(name);
+  try {
+    // Waiting in SQLite would block the whole process: it is done outside.
+    file.pragma("busy_timeout = 0");
+    // What is acknowledged survives a loss of power; other processes that read don't wait for who writes.
+    file.pragma("journal_mode = wal");
+    file.pragma("synchronous = full");
+    return file;
+  } catch (cause) {
+    file.close();
+    throw sqliteFault(cause);
+  }
+}
+
+/** A transaction that reads first and writes then would fail where another process has written in between. */
+class ImmediateDialect extends SqliteDialect {
+  readonly #config: SqliteDialectConfig;
+
+  constructor(config: SqliteDialectConfig) {
+    super(config);
+    this.#config = config;
+  }
+
+  override createDriver(): SqliteDriver {
+    return new ImmediateDriver(this.#config);
+  }
+}
+
+class ImmediateDriver extends SqliteDriver {
+  override async beginTransaction(
+    connection: DatabaseConnection,
+    { accessMode }: TransactionSettings = {},
+  ): Promise<void> {
+    const begin = accessMode === "read only" ? "begin" : "begin immediate";
+    await connection.executeQuery(CompiledQuery.raw(begin));
+  }
+}
+
+function sqliteOf(file: Sqlite.Database): SqliteDatabase {
+  const orFault = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (cause) {
+      throw sqliteFault(cause);
+    }
+  };
+  // A prepared statement that fails stays open in libsql, and no transaction can be committed beside it.
+  const control = (sql: string) => ({
+    reader: false,
+    all: () => [],
+    iterate: () => [].values(),
+    run() {
+      // After some faults SQLite has rolled back already: to say so would hide the fault.
+      if (sql !== "rollback" || file.inTransaction) orFault(() => file.exec(sql));
+      return { changes: 0, lastInsertRowid: 0 };
+    },
+  });
+  return {
+    close: () => file.close(),
+    prepare(sql) {
+      if (/^(begin|commit|rollback)/.test(sql)) return control(sql);
+      const statement = orFault(() => file.prepare(sql));
+      return {
+        reader: statement.reader,
+        all: (parameters) => orFault(() => statement.all(parameters)),
+        run: (parameters) => orFault(() => statement.run(parameters)),
+        iterate: (parameters) => statement.iterate(parameters) as IterableIterator<unknown>,
+      };
+    },
+  };
+}
+
+function sqliteFault(cause: unknown): WattslotError {
+  // The disk is full or broken, or others are in the way for too long.
+  const isPassing = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|CANTOPEN|READONLY|NOMEM|PROTOCOL)/.test(
+    codeOf(cause) ?? "",
+  );
+  return fault(isPassing, cause);
+}
+
+function openUrl(connectionString: string): Opened {
   const types: pg.CustomTypesConfig = {
     // Counters and instants are far below 2^53.
     getTypeParser: ((oid: number, format?: "text") =>
       oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format)) as never,
   };
-  const pool = new pg.Pool({ connectionString, max: MOST_CONNECTIONS, types, application_name: "wattslot" });
-  // A connection that breaks while nobody uses it; the next query makes a new one.
-  pool.on("error", () => {});
+  const pool = new pg.Pool({
+    connectionString,
+    types,
+    max: MOST_CONNECTIONS,
+    application_name: "wattslot",
+    keepAlive: true,
+    connectionTimeoutMillis: LONGEST_WAIT_MS,
+    statement_timeout: LONGEST_STATEMENT_MS,
+    idle_in_transaction_session_timeout: LONGEST_IDLE_MS,
+  });
+  // Of a connection that breaks; who uses it learns that from its query, and the next one gets a new one.
+  const ignore = () => {};
+  pool.on("error", ignore);
+  pool.on("connect", (client) => client.on("error", ignore));
   return {
-    tables: new Kysely({ dialect: new PostgresDialect({ pool }) }),
+    dialect: new PostgresDialect({ pool: postgresOf(pool) }),
     engine: POSTGRES,
     name: "PostgreSQL",
   };
+}
+
+function postgresOf(pool: pg.Pool): PostgresPool {
+  return {
+    end: () => pool.end(),
+    async connect() {
+      const client = await pool.connect().catch((cause) => {
+        throw postgresFault(cause);
+      });
+      let isBroken = false;
+      const query = async (sql: string, parameters: readonly unknown[]) => {
+        try {
+          const result = await client.query(sql, [...parameters]);
+          // So the server answers where a query has failed before, and nobody has said so.
+          if (sql === "commit" && result.command !== "COMMIT") throw new Error("it was rolled back");
+          return result;
+        } catch (cause) {
+          // What can't be rolled back ends with its connection: to say so would hide the fault before it.
+          if (sql !== "rollback") throw postgresFault(cause);
+          isBroken = true;
+          return { command: "ROLLBACK", rowCount: 0, rows: [] };
+        }
+      };
+      return { query: query as never, release: () => client.release(isBroken) };
+    },
+  };
+}
+
+/** All that an operator mends: connections, access, resources, the server's operation and its disks. */
+function postgresFault(cause: unknown): WattslotError {
+  const isRefusal =
+    cause instanceof pg.DatabaseError && !/^(08|25|28|3D|40|53|55|57|58)/.test(cause.code ?? "");
+  return fault(!isRefusal, cause);
+}
+
+function fault(isPassing: boolean, cause: unknown): WattslotError {
+  return isPassing
+    ? new WattslotError("UNAVAILABLE", "the database can't be used now: try again later", { cause })
+    : new WattslotError("INTERNAL", `the database refuses: ${(cause as Error).message}`, { cause });
 }

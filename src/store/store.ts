@@ -1,6 +1,6 @@
-import { type Insertable, type Selectable, sql, type Transaction } from "kysely";
+import { type Insertable, type Kysely, type Selectable, sql } from "kysely";
 import { WattslotError } from "../domain/errors.ts";
-import { type Database, openDatabase, type Place } from "./database.ts";
+import { type Database, openDatabase, type Place, type Tx } from "./database.ts";
 import type { CommandState, Tables } from "./tables.ts";
 
 export type SiteRow = Selectable<Tables["sites"]>;
@@ -36,7 +36,7 @@ export interface NewPlan {
 
 export type NewCommand = Pick<
   Insertable<Tables["commands"]>,
-  "station_id" | "evse_id" | "session_id" | "wave" | "command" | "installed" | "payload"
+  "station_id" | "evse_id" | "session_id" | "wave" | "command" | "installed"
 >;
 
 /** How a charger took a command. */
@@ -51,19 +51,25 @@ export interface StoreOptions {
   retryMs: number;
 }
 
-type Tx = Transaction<Tables>;
-
 /** Longest time that planning a site takes; after that its planner is taken for dead. */
 const CLAIM_MS = 30_000;
 
+/** Of what housekeeping does, in one go. */
+const MOST_AT_ONCE = 500;
+
 const NOBODY_KNOWS: CommandState[] = ["held", "released"];
+
+/** What is heard of a command later counts where it says more. */
+const ANSWERS: CommandState[] = ["no_answer", "rejected", "accepted"];
 
 /**
  * Sites, sessions, plans and the outbox of commands, in SQLite or PostgreSQL. What a method has changed is on disk
- * when it resolves. Instants are ms since 1970 and always given: the store has no clock.
+ * when it resolves. Instants are ms since 1970 and always given: the store has no clock. Methods reject with a
+ * WattslotError, as it says there and where the database can't be used.
  *
- * Every change to a site counts its revision up under the lock of its row; a plan is only kept where the revision is
- * still the one that it was made of. So there is one plan for a revision, and none is made of what has changed since.
+ * Every change to a site that its plan must know of counts its revision up under the lock of its row; a plan is only
+ * kept where the revision is still the one that it was made of. So there is one plan for a revision, and none is made
+ * of what has changed since.
  */
 export class Store {
   readonly #database: Database;
@@ -83,69 +89,73 @@ export class Store {
     return this.#database.close();
   }
 
-  get #tables() {
-    return this.#database.tables;
-  }
-
   /** Rejects where the database can't be reached. */
   async ping(): Promise<void> {
-    await sql`select 1`.execute(this.#tables);
+    await this.#database.read((tables) => sql`select 1`.execute(tables));
   }
 
-  /** Keeps a site. Throws ABORTED where an etag is given and not the one that is kept. */
+  /**
+   * Keeps a site, and resolves with its etag. Throws ABORTED where an etag is given and not the one that is kept; what
+   * is kept already may be put again.
+   */
   async putSite(
     { tenant, siteId }: SiteKey,
     { site, settings, etag }: { site: Uint8Array; settings: Uint8Array; etag?: number },
     nowMs: number,
   ): Promise<number> {
-    return this.#transaction(async (tx) => {
+    return this.#database.write(async (tx) => {
       await tx
         .insertInto("tenants")
         .values({ tenant, last_seq: 0 })
         .onConflict((conflict) => conflict.doNothing())
         .execute();
-      const kept = await this.#lock(tx, { tenant, siteId });
-      if (etag !== undefined && kept?.etag !== etag) throw changedSince(siteId);
-      // The time is above every revision that a site of this id had before it was deleted.
-      const revision = kept === undefined ? nowMs : kept.revision;
-      const due_ms = this.#dueMs(kept, nowMs);
-      if (kept === undefined) {
-        const fresh = {
-          revision,
-          due_ms,
-          claimed_until_ms: 0,
-          planned_revision: 0,
-          planned_ms: 0,
-          plan_status: 0,
-          attempts: 0,
-          failure: "",
-        };
+      if (etag === undefined) {
+        // The time is above every revision that a site of this id had before it was deleted.
         const { numInsertedOrUpdatedRows } = await tx
           .insertInto("sites")
-          .values({ tenant, site_id: siteId, site, settings, etag: revision, ...fresh })
+          .values({
+            tenant,
+            site_id: siteId,
+            site,
+            settings,
+            etag: nowMs,
+            revision: nowMs,
+            due_ms: nowMs + this.#options.debounceMs,
+            claimed_until_ms: 0,
+            claimed_revision: 0,
+            planned_revision: 0,
+            planned_ms: 0,
+            plan_status: 0,
+            attempts: 0,
+            failure: "",
+          })
           .onConflict((conflict) => conflict.doNothing())
           .executeTakeFirstOrThrow();
-        // Two first calls at the same time: the other one has won.
-        if (numInsertedOrUpdatedRows === 0n) throw changedSince(siteId);
-      } else {
-        await tx
-          .updateTable("sites")
-          .set({ site, settings, etag: revision, due_ms, attempts: 0 })
-          .where("tenant", "=", tenant)
-          .where("site_id", "=", siteId)
-          .execute();
+        if (numInsertedOrUpdatedRows === 1n) return nowMs;
       }
+      const kept = await this.#lock(tx, { tenant, siteId });
+      if (kept === undefined) throw changedSince(siteId);
+      if (isSame(kept.site, site) && isSame(kept.settings, settings)) return kept.etag;
+      if (etag !== undefined && kept.etag !== etag) throw changedSince(siteId);
+      const revision = kept.revision + 1;
+      await this.#set(
+        tx,
+        { tenant, siteId },
+        {
+          site,
+          settings,
+          etag: revision,
+          revision,
+          due_ms: this.#dueMs(kept, nowMs),
+          attempts: 0,
+        },
+      );
       return revision;
     });
   }
 
   async getSite({ tenant, siteId }: SiteKey): Promise<SiteRow> {
-    const row = await this.#tables
-      .selectFrom("sites")
-      .selectAll()
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .executeTakeFirst();
+    const row = await this.#database.read((tables) => siteOf(tables, { tenant, siteId }).executeTakeFirst());
     if (row === undefined) throw noSite(siteId);
     return row;
   }
@@ -156,37 +166,39 @@ export class Store {
     after: string,
     limit: number,
   ): Promise<(SiteRow & { session_count: number; open_count: number })[]> {
-    return this.#tables
-      .selectFrom("sites")
-      .selectAll("sites")
-      .select(({ selectFrom, fn }) => [
-        selectFrom("sessions")
-          .select(fn.countAll<number>().as("n"))
-          .whereRef("sessions.tenant", "=", "sites.tenant")
-          .whereRef("sessions.site_id", "=", "sites.site_id")
-          .where("ended_ms", "is", null)
-          .$asScalar()
-          .$notNull()
-          .as("session_count"),
-        selectFrom("commands")
-          .select(fn.countAll<number>().as("n"))
-          .whereRef("commands.tenant", "=", "sites.tenant")
-          .whereRef("commands.site_id", "=", "sites.site_id")
-          .where("state", "in", ["held", "released", "delivered"])
-          .$asScalar()
-          .$notNull()
-          .as("open_count"),
-      ])
-      .where("tenant", "=", tenant)
-      .where("site_id", ">", after)
-      .orderBy("site_id")
-      .limit(limit)
-      .execute();
+    return this.#database.read((tables) =>
+      tables
+        .selectFrom("sites")
+        .selectAll("sites")
+        .select(({ selectFrom, fn }) => [
+          selectFrom("sessions")
+            .select(fn.countAll<number>().as("n"))
+            .whereRef("sessions.tenant", "=", "sites.tenant")
+            .whereRef("sessions.site_id", "=", "sites.site_id")
+            .where("ended_ms", "is", null)
+            .$asScalar()
+            .$notNull()
+            .as("session_count"),
+          selectFrom("commands")
+            .select(fn.countAll<number>().as("n"))
+            .whereRef("commands.tenant", "=", "sites.tenant")
+            .whereRef("commands.site_id", "=", "sites.site_id")
+            .where("state", "in", ["held", "released", "delivered"])
+            .$asScalar()
+            .$notNull()
+            .as("open_count"),
+        ])
+        .where("tenant", "=", tenant)
+        .where("site_id", ">", after)
+        .orderBy("site_id")
+        .limit(limit)
+        .execute(),
+    );
   }
 
   /** Forgets a site and all that belongs to it. */
   async deleteSite({ tenant, siteId }: SiteKey, etag: number | undefined): Promise<void> {
-    await this.#transaction(async (tx) => {
+    await this.#database.write(async (tx) => {
       const kept = await this.#lock(tx, { tenant, siteId });
       if (kept === undefined) throw noSite(siteId);
       if (etag !== undefined && kept.etag !== etag) throw changedSince(siteId);
@@ -195,37 +207,39 @@ export class Store {
     });
   }
 
-  /** Keeps a series as `merge` makes it of the one that is kept. */
+  /** Keeps a series as `merge` makes it of the one that is kept; it may be asked again. Throws NOT_FOUND. */
   async putSeries(
     key: SiteKey,
     seriesKey: string,
     merge: (kept: Uint8Array | undefined) => Uint8Array,
     nowMs: number,
   ): Promise<void> {
-    await this.#change(key, nowMs, async (tx) => {
-      const { tenant, siteId } = key;
-      const kept = await tx
-        .selectFrom("series")
-        .select("series")
-        .where("tenant", "=", tenant)
-        .where("site_id", "=", siteId)
-        .where("series_key", "=", seriesKey)
-        .executeTakeFirst();
-      const series = merge(kept?.series);
-      await tx
-        .insertInto("series")
-        .values({ tenant, site_id: siteId, series_key: seriesKey, series })
-        .onConflict((conflict) =>
-          conflict.columns(["tenant", "site_id", "series_key"]).doUpdateSet({ series }),
-        )
-        .execute();
-      return { isDue: true, value: undefined };
-    });
+    await this.#database.write((tx) =>
+      this.#change(tx, key, nowMs, async () => {
+        const ofSeries = { tenant: key.tenant, site_id: key.siteId, series_key: seriesKey };
+        const kept = await tx
+          .selectFrom("series")
+          .select("series")
+          .where((eb) => eb.and(ofSeries))
+          .executeTakeFirst();
+        const series = merge(kept?.series);
+        if (kept !== undefined && isSame(kept.series, series)) return { isDue: false, value: undefined };
+        await tx
+          .insertInto("series")
+          .values({ ...ofSeries, series })
+          .onConflict((conflict) =>
+            conflict.columns(["tenant", "site_id", "series_key"]).doUpdateSet({ series }),
+          )
+          .execute();
+        return { isDue: true, value: undefined };
+      }),
+    );
   }
 
   /**
-   * Keeps a session as `update` makes it of the one that is kept; what it leaves undefined stays as it is. `isDue`:
-   * the plan may be another one now. A new session at an EVSE makes it worth to try its charger again.
+   * Keeps a session as `update` makes it of the one that is kept, which may be asked again; what it leaves undefined
+   * stays as it is. `isDue`: the plan may be another one now. A new session at an EVSE makes it worth to try its
+   * charger again. Throws NOT_FOUND.
    */
   async changeSession<T>(
     key: SiteKey,
@@ -236,129 +250,164 @@ export class Store {
     ) => { row?: Omit<SessionRow, "tenant" | "site_id" | "session_id">; isDue: boolean; value: T },
     nowMs: number,
   ): Promise<T> {
-    return this.#change(key, nowMs, async (tx, site) => {
-      const where = { tenant: key.tenant, site_id: key.siteId, session_id: sessionId };
-      const kept = await tx
-        .selectFrom("sessions")
-        .selectAll()
-        .where("tenant", "=", where.tenant)
-        .where("site_id", "=", where.site_id)
-        .where("session_id", "=", where.session_id)
-        .executeTakeFirst();
-      const { row, isDue, value } = update(kept, site);
-      if (row !== undefined) {
-        await tx
-          .insertInto("sessions")
-          .values({ ...where, ...row })
-          .onConflict((conflict) => conflict.columns(["tenant", "site_id", "session_id"]).doUpdateSet(row))
-          .execute();
-        if (kept === undefined)
+    return this.#database.write((tx) =>
+      this.#change(tx, key, nowMs, async (site) => {
+        const ofSite = { tenant: key.tenant, site_id: key.siteId };
+        const ofSession = { ...ofSite, session_id: sessionId };
+        const kept = await tx
+          .selectFrom("sessions")
+          .selectAll()
+          .where((eb) => eb.and(ofSession))
+          .executeTakeFirst();
+        const { row, isDue, value } = update(kept, site);
+        if (row !== undefined) {
           await tx
-            .updateTable("evses")
-            .set({ unreachable_until_ms: 0 })
-            .where("tenant", "=", where.tenant)
-            .where("site_id", "=", where.site_id)
-            .where("station_id", "=", row.station_id)
-            .where("evse_id", "=", row.evse_id)
+            .insertInto("sessions")
+            .values({ ...ofSession, ...row })
+            .onConflict((conflict) => conflict.columns(["tenant", "site_id", "session_id"]).doUpdateSet(row))
             .execute();
-      }
-      return { isDue, value };
-    });
+          if (kept === undefined)
+            await tx
+              .updateTable("evses")
+              .set({ unreachable_until_ms: 0 })
+              .where((eb) => eb.and({ ...ofSite, station_id: row.station_id, evse_id: row.evse_id }))
+              .execute();
+        }
+        return { isDue, isNews: isDue || kept === undefined, value };
+      }),
+    );
   }
 
-  /** What a site's plan is made of now, from one look at the database. */
+  /** What a site's plan is made of now, from one look at the database. Throws NOT_FOUND. */
   async inputsOf({ tenant, siteId }: SiteKey): Promise<SiteInputs> {
-    const { engine } = this.#database;
-    const transaction = this.#tables.transaction();
-    const snapshot =
-      engine.name === "postgres" ? transaction.setIsolationLevel("repeatable read") : transaction;
-    return snapshot.execute(async (tx) => {
-      const of = <Table extends "sites" | "series" | "sessions" | "evses" | "commands">(table: Table) =>
-        tx
-          .selectFrom(table as "sites")
-          .selectAll()
-          .where("tenant", "=", tenant)
-          .where("site_id", "=", siteId);
-      const site = await of("sites").executeTakeFirst();
+    return this.#database.snapshot(async (tx) => {
+      const site = await siteOf(tx, { tenant, siteId }).executeTakeFirst();
       if (site === undefined) throw noSite(siteId);
+      const of = { tenant, site_id: siteId };
       return {
         site,
-        series: (await of("series").execute()) as unknown as SeriesRow[],
-        sessions: (await sessionsThatGoOn(tx, { tenant, siteId })) as SessionRow[],
-        evses: (await of("evses").execute()) as unknown as EvseRow[],
+        series: await tx
+          .selectFrom("series")
+          .selectAll()
+          .where((eb) => eb.and(of))
+          .orderBy("series_key")
+          .execute(),
+        sessions: await tx
+          .selectFrom("sessions")
+          .selectAll()
+          .where((eb) => eb.and(of))
+          .where("ended_ms", "is", null)
+          .orderBy("session_id")
+          .execute(),
+        evses: await tx
+          .selectFrom("evses")
+          .selectAll()
+          .where((eb) => eb.and(of))
+          .orderBy("station_id")
+          .orderBy("evse_id")
+          .execute(),
         delivered: await tx
           .selectFrom("commands")
           .selectAll()
-          .where("tenant", "=", tenant)
-          .where("site_id", "=", siteId)
+          .where((eb) => eb.and(of))
           .where("state", "=", "delivered")
-          .orderBy("revision")
+          .orderBy("seq")
           .execute(),
       };
     });
   }
 
+  /** A site and its plan in force. Throws NOT_FOUND. */
   async planOf({ tenant, siteId }: SiteKey): Promise<{ site: SiteRow; plan?: PlanRow }> {
-    const site = await this.getSite({ tenant, siteId });
-    const plan = await this.#tables
-      .selectFrom("plans")
-      .selectAll()
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .orderBy("revision", "desc")
-      .executeTakeFirst();
-    return plan === undefined ? { site } : { site, plan };
+    return this.#database.snapshot(async (tx) => {
+      const site = await siteOf(tx, { tenant, siteId }).executeTakeFirst();
+      if (site === undefined) throw noSite(siteId);
+      const plan = await tx
+        .selectFrom("plans")
+        .selectAll()
+        .where("tenant", "=", tenant)
+        .where("site_id", "=", siteId)
+        .where("revision", "=", site.planned_revision)
+        .executeTakeFirst();
+      return plan === undefined ? { site } : { site, plan };
+    });
   }
 
   /** Ids of a tenant's sites after an id whose plan is older than an instant, in order. */
   async staleSites(tenant: string, olderThanMs: number, after: string, limit: number): Promise<string[]> {
-    const rows = await this.#tables
-      .selectFrom("sites")
-      .select("site_id")
-      .where("tenant", "=", tenant)
-      .where("site_id", ">", after)
-      .where("planned_ms", "<=", olderThanMs)
-      .orderBy("site_id")
-      .limit(limit)
-      .execute();
+    const rows = await this.#database.read((tables) =>
+      tables
+        .selectFrom("sites")
+        .select("site_id")
+        .where("tenant", "=", tenant)
+        .where("site_id", ">", after)
+        .where("planned_ms", "<=", olderThanMs)
+        .orderBy("site_id")
+        .limit(limit)
+        .execute(),
+    );
     return rows.map(({ site_id }) => site_id);
   }
 
-  async tenants(): Promise<string[]> {
-    const rows = await this.#tables.selectFrom("tenants").select("tenant").orderBy("tenant").execute();
-    return rows.map(({ tenant }) => tenant);
+  /** What waits: sites to be planned, and commands for an answer; 0 ms where nothing does. */
+  async backlog(
+    nowMs: number,
+  ): Promise<{ dueSites: number; oldestDueMs: number; openCommands: number; oldestPlanMs: number }> {
+    return this.#database.snapshot(async (tables) => {
+      const due = await tables
+        .selectFrom("sites")
+        .select(({ fn }) => [fn.countAll<number>().as("n"), fn.min("due_ms").as("oldest")])
+        .where("due_ms", "<=", nowMs)
+        .executeTakeFirstOrThrow();
+      const open = await tables
+        .selectFrom("commands")
+        .select(({ fn }) => fn.countAll<number>().as("n"))
+        .where("state", "in", ["held", "released", "delivered"])
+        .executeTakeFirstOrThrow();
+      const planned = await tables
+        .selectFrom("sites")
+        .select(({ fn }) => fn.min("planned_ms").as("oldest"))
+        .where("planned_ms", ">", 0)
+        .executeTakeFirstOrThrow();
+      return {
+        dueSites: Number(due.n),
+        oldestDueMs: nowMs - (due.oldest ?? nowMs),
+        openCommands: Number(open.n),
+        oldestPlanMs: nowMs - (planned.oldest ?? nowMs),
+      };
+    });
   }
 
   /** Sites that are due and that nobody is planning, claimed for the caller: the longest due first. */
   async claimDue(nowMs: number, limit: number): Promise<SiteKey[]> {
-    const locking = this.#database.engine.name === "postgres" ? sql`for update skip locked` : sql``;
-    const { rows } = await sql<{ tenant: string; site_id: string }>`
-      update sites set claimed_until_ms = ${nowMs + CLAIM_MS}
-      where (tenant, site_id) in (
-        select tenant, site_id from sites
-        where due_ms <= ${nowMs} and claimed_until_ms <= ${nowMs}
-        order by due_ms limit ${limit} ${locking})
-      returning tenant, site_id`.execute(this.#tables);
+    const { rows } = await this.#database.write((tx) =>
+      sql<{ tenant: string; site_id: string }>`
+        with due as materialized (
+          select tenant, site_id from sites
+          where due_ms <= ${nowMs} and claimed_until_ms <= ${nowMs}
+          order by due_ms limit ${limit} ${this.#skipLocked})
+        update sites set claimed_until_ms = ${nowMs + CLAIM_MS}, claimed_revision = revision
+        where (tenant, site_id) in (select tenant, site_id from due)
+        returning tenant, site_id`.execute(tx),
+    );
     return rows.map(({ tenant, site_id }) => ({ tenant, siteId: site_id }));
   }
 
-  /** Claims a site for planning it now. False where somebody else is planning it. */
+  /** Claims a site for planning it now. False where somebody else is planning it. Throws NOT_FOUND. */
   async claim({ tenant, siteId }: SiteKey, nowMs: number): Promise<boolean> {
-    const { numUpdatedRows } = await this.#tables
-      .updateTable("sites")
-      .set({ claimed_until_ms: nowMs + CLAIM_MS })
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .where("claimed_until_ms", "<=", nowMs)
-      .executeTakeFirst();
-    if (numUpdatedRows > 0n) return true;
-    await this.getSite({ tenant, siteId });
-    return false;
+    return this.#database.write(async (tx) => {
+      const site = await this.#lock(tx, { tenant, siteId });
+      if (site === undefined) throw noSite(siteId);
+      if (site.claimed_until_ms > nowMs) return false;
+      const claimed = { claimed_until_ms: nowMs + CLAIM_MS, claimed_revision: site.revision };
+      await this.#set(tx, { tenant, siteId }, claimed);
+      return true;
+    });
   }
 
   /**
-   * Keeps a plan that was made of a revision, and releases its first wave. False, and nothing is kept, where the
-   * site has changed since. What older plans wanted to tell chargers and was not sent is superseded.
+   * Keeps a plan that was made of a revision, and releases its first wave. Resolves with the plan's revision; with
+   * undefined, and nothing is kept, where the site has changed since. What older plans wanted to tell chargers and was not sent is superseded.
    */
   async savePlan(
     { tenant, siteId }: SiteKey,
@@ -366,7 +415,7 @@ export class Store {
     { plan, planStatus, commands }: NewPlan,
     nowMs: number,
   ): Promise<number | undefined> {
-    return this.#transaction(async (tx) => {
+    return this.#database.write(async (tx) => {
       const revision = madeOf + 1;
       const { numUpdatedRows } = await tx
         .updateTable("sites")
@@ -424,35 +473,39 @@ export class Store {
   }
 
   /** Lets go of a claimed site whose plan is not wanted any more: it stays due. */
-  async unclaim({ tenant, siteId }: SiteKey): Promise<void> {
-    await this.#tables
-      .updateTable("sites")
-      .set({ claimed_until_ms: 0 })
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .execute();
+  async unclaim(key: SiteKey): Promise<void> {
+    await this.#database.write((tx) => this.#set(tx, key, { claimed_until_ms: 0 }));
   }
 
-  /** Lets go of a claimed site that could not be planned: it is due again after a while, longer each time. */
-  async failPlan({ tenant, siteId }: SiteKey, failure: string, nowMs: number): Promise<void> {
-    const { attempts } = await this.getSite({ tenant, siteId });
-    const waitMs = Math.min(15 * 60_000, 1000 * 2 ** Math.min(20, attempts));
-    await this.#tables
-      .updateTable("sites")
-      .set({ claimed_until_ms: 0, attempts: attempts + 1, failure, due_ms: nowMs + waitMs })
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .execute();
+  /**
+   * Lets go of a claimed site that could not be planned: it is due again after a while, longer each time; at once where
+   * something has changed since it was claimed. Throws NOT_FOUND.
+   */
+  async failPlan(key: SiteKey, failure: string, nowMs: number): Promise<void> {
+    await this.#database.write(async (tx) => {
+      const site = await this.#lock(tx, key);
+      if (site === undefined) throw noSite(key.siteId);
+      const waitMs = Math.min(15 * 60_000, 1000 * 2 ** Math.min(20, site.attempts));
+      const isSame = site.revision === site.claimed_revision;
+      await this.#set(tx, key, {
+        claimed_until_ms: 0,
+        attempts: site.attempts + 1,
+        failure,
+        due_ms: isSame ? nowMs + waitMs : this.#dueMs(site, nowMs),
+      });
+    });
   }
 
-  /** Makes a site due now. */
-  async makeDue(key: SiteKey, nowMs: number): Promise<void> {
-    await this.#tables
-      .updateTable("sites")
-      .set({ due_ms: nowMs })
-      .where("tenant", "=", key.tenant)
-      .where("site_id", "=", key.siteId)
-      .execute();
+  /** Makes sites due whose plan is older than an instant. */
+  async makeStaleDue(olderThanMs: number, nowMs: number): Promise<void> {
+    await this.#database.write((tx) =>
+      sql`
+        with stale as materialized (
+          select tenant, site_id from sites where due_ms is null and planned_ms <= ${olderThanMs} ${this.#skipLocked})
+        update sites set due_ms = ${nowMs} where (tenant, site_id) in (select tenant, site_id from stale)`.execute(
+        tx,
+      ),
+    );
   }
 
   /**
@@ -465,16 +518,18 @@ export class Store {
     { siteIds, limit }: { siteIds: readonly string[]; limit: number },
     nowMs: number,
   ): Promise<CommandRow[]> {
-    const found = await this.#tables
-      .selectFrom("commands")
-      .selectAll()
-      .where("tenant", "=", tenant)
-      .where("seq", ">", after)
-      .where("state", "in", ["released", "delivered"])
-      .$if(siteIds.length > 0, (query) => query.where("site_id", "in", siteIds))
-      .orderBy("seq")
-      .limit(limit)
-      .execute();
+    const found = await this.#database.read((tables) =>
+      tables
+        .selectFrom("commands")
+        .selectAll()
+        .where("tenant", "=", tenant)
+        .where("seq", ">", after)
+        .where("state", "in", ["released", "delivered"])
+        .$if(siteIds.length > 0, (query) => query.where("site_id", "in", siteIds))
+        .orderBy("seq")
+        .limit(limit)
+        .execute(),
+    );
     const fresh = new Map<string, CommandRow[]>();
     for (const row of found)
       if (row.state === "released") fresh.set(row.site_id, [...(fresh.get(row.site_id) ?? []), row]);
@@ -483,19 +538,24 @@ export class Store {
     );
     for (const [siteId, rows] of fresh) {
       // A plan that is being made takes them for not sent: it must not be kept.
-      const marked = await this.#transaction(async (tx) => {
-        if ((await this.#lock(tx, { tenant, siteId })) === undefined) return [];
-        return tx
+      const marked = await this.#database.write(async (tx) => {
+        const site = await this.#lock(tx, { tenant, siteId });
+        if (site === undefined) return [];
+        const ids = rows.map(({ command_id }) => command_id);
+        await tx
           .updateTable("commands")
           .set({ state: "delivered", delivered_ms: nowMs })
           .where("tenant", "=", tenant)
-          .where(
-            "command_id",
-            "in",
-            rows.map(({ command_id }) => command_id),
-          )
-          .where("state", "in", ["released", "delivered"])
-          .returning("command_id")
+          .where("command_id", "in", ids)
+          .where("state", "=", "released")
+          .execute();
+        await this.#set(tx, { tenant, siteId }, { revision: site.revision + 1 });
+        return tx
+          .selectFrom("commands")
+          .select("command_id")
+          .where("tenant", "=", tenant)
+          .where("command_id", "in", ids)
+          .where("state", "=", "delivered")
           .execute();
       });
       for (const { command_id } of marked) sent.add(command_id);
@@ -505,18 +565,16 @@ export class Store {
 
   /** Place in a tenant's outbox of the command released last. */
   async lastSeq(tenant: string): Promise<number> {
-    const row = await this.#tables
-      .selectFrom("tenants")
-      .select("last_seq")
-      .where("tenant", "=", tenant)
-      .executeTakeFirst();
+    const row = await this.#database.read((tables) =>
+      tables.selectFrom("tenants").select("last_seq").where("tenant", "=", tenant).executeTakeFirst(),
+    );
     return row?.last_seq ?? 0;
   }
 
   /**
-   * Keeps how a charger took a command, once. Accepted, it is what the charger holds, and where it was the last of
-   * its wave the next one is released; else the charger counts as unreachable for a while and the site is due.
-   * Throws NOT_FOUND.
+   * Keeps how a charger took a command, once: later only what says more. Accepted, it is what the charger holds, and
+   * where it was the last of its wave the next one is released; else the charger counts as unreachable for a while
+   * and the site is due. Throws NOT_FOUND.
    */
   async answerCommand(
     tenant: string,
@@ -524,161 +582,190 @@ export class Store {
     { answer, detail }: { answer: Answer; detail: string },
     nowMs: number,
   ): Promise<void> {
-    const siteId = commandId.slice(0, commandId.lastIndexOf("/", commandId.lastIndexOf("/") - 1));
-    await this.#change({ tenant, siteId }, nowMs, async (tx, site) => {
-      const command = await tx
+    await this.#database.write(async (tx) => {
+      const ofCommand = { tenant, command_id: commandId };
+      const find = tx
         .selectFrom("commands")
         .selectAll()
-        .where("tenant", "=", tenant)
-        .where("command_id", "=", commandId)
-        .executeTakeFirst();
-      if (command === undefined) throw noCommand(commandId);
-      const { state, revision, station_id, evse_id } = command;
-      if (state === answer || state === "accepted") return { isDue: false, value: undefined };
-      await tx
-        .updateTable("commands")
-        .set({ state: answer, answered_ms: nowMs, detail })
-        .where("tenant", "=", tenant)
-        .where("command_id", "=", commandId)
-        .execute();
-      const evse = { tenant, site_id: siteId, station_id, evse_id };
-      const kept = await tx
-        .selectFrom("evses")
-        .selectAll()
-        .where("tenant", "=", tenant)
-        .where("site_id", "=", siteId)
-        .where("station_id", "=", station_id)
-        .where("evse_id", "=", evse_id)
-        .executeTakeFirst();
-      const isNewest = kept === undefined || kept.revision < revision;
-      const held =
-        answer === "accepted" && isNewest
-          ? {
-              session_id: command.session_id,
-              revision,
-              installed: command.installed,
-              payload: command.payload,
-            }
-          : undefined;
-      const row = {
-        ...(held ?? {
-          session_id: kept?.session_id ?? "",
-          revision: kept?.revision ?? 0,
-          installed: kept?.installed ?? new Uint8Array(),
-          payload: kept?.payload ?? "",
-        }),
-        unreachable_until_ms: answer === "accepted" ? 0 : nowMs + this.#options.retryMs,
-      };
-      await tx
-        .insertInto("evses")
-        .values({ ...evse, ...row })
-        .onConflict((conflict) =>
-          conflict.columns(["tenant", "site_id", "station_id", "evse_id"]).doUpdateSet(row),
-        )
-        .execute();
-      if (answer !== "accepted") return { isDue: true, value: undefined };
-      if (revision === site.planned_revision) await this.#releaseNext(tx, { tenant, siteId }, revision);
-      // What came too late for its plan may still have changed what the charger holds.
-      return { isDue: revision !== site.planned_revision || state === "no_answer", value: undefined };
+        .where((eb) => eb.and(ofCommand));
+      const siteId = (await find.executeTakeFirst())?.site_id;
+      if (siteId === undefined) throw noCommand(commandId);
+      await this.#change(tx, { tenant, siteId }, nowMs, async (site) => {
+        const command = await find.executeTakeFirst();
+        if (command === undefined || command.delivered_ms === null) throw noCommand(commandId);
+        const { state, revision, station_id, evse_id } = command;
+        if (ANSWERS.indexOf(answer) <= ANSWERS.indexOf(state)) return { isDue: false, value: undefined };
+        await tx
+          .updateTable("commands")
+          .set({ state: answer, answered_ms: nowMs, detail })
+          .where((eb) => eb.and(ofCommand))
+          .execute();
+        const ofEvse = { tenant, site_id: siteId, station_id, evse_id };
+        const kept = await tx
+          .selectFrom("evses")
+          .selectAll()
+          .where((eb) => eb.and(ofEvse))
+          .executeTakeFirst();
+        const isOutdated = kept !== undefined && kept.revision > revision;
+        // The charger has accepted a newer command since, but what it accepts may change what it holds.
+        if (isOutdated) return { isDue: answer === "accepted", value: undefined };
+        const row =
+          answer === "accepted"
+            ? {
+                session_id: command.session_id,
+                revision,
+                installed: command.installed,
+                command: command.command,
+                unreachable_until_ms: 0,
+              }
+            : {
+                session_id: kept?.session_id ?? "",
+                revision: kept?.revision ?? 0,
+                installed: kept?.installed ?? new Uint8Array(),
+                command: kept?.command ?? new Uint8Array(),
+                unreachable_until_ms: nowMs + this.#options.retryMs,
+              };
+        await tx
+          .insertInto("evses")
+          .values({ ...ofEvse, ...row })
+          .onConflict((conflict) =>
+            conflict.columns(["tenant", "site_id", "station_id", "evse_id"]).doUpdateSet(row),
+          )
+          .execute();
+        if (answer !== "accepted") return { isDue: true, value: undefined };
+        // Sent once more now, they would take back what is in force.
+        await tx
+          .updateTable("commands")
+          .set({ state: "superseded", answered_ms: nowMs })
+          .where((eb) => eb.and(ofEvse))
+          .where("state", "=", "delivered")
+          .where("revision", "<", revision)
+          .execute();
+        if (revision === site.planned_revision) await this.#releaseNext(tx, { tenant, siteId }, revision);
+        // What came too late for its plan may still have changed what the charger holds.
+        return {
+          isDue: revision !== site.planned_revision || state !== "delivered",
+          isNews: true,
+          value: undefined,
+        };
+      });
     });
   }
 
   /** Commands that were sent and not answered in time, as if their chargers had said nothing. How many. */
   async expireCommands(nowMs: number): Promise<number> {
-    const late = await this.#tables
-      .selectFrom("commands")
-      .select(["tenant", "command_id"])
-      .where("state", "=", "delivered")
-      .where("delivered_ms", "<=", nowMs - this.#options.answerMs)
-      .limit(500)
-      .execute();
+    const late = await this.#database.read((tables) =>
+      tables
+        .selectFrom("commands")
+        .select(["tenant", "command_id"])
+        .where("state", "=", "delivered")
+        .where("delivered_ms", "<=", nowMs - this.#options.answerMs)
+        .limit(MOST_AT_ONCE)
+        .execute(),
+    );
+    const answer = { answer: "no_answer" as const, detail: "not reported in time" };
     for (const { tenant, command_id } of late)
-      await this.answerCommand(
-        tenant,
-        command_id,
-        { answer: "no_answer", detail: "not reported in time" },
-        nowMs,
-      );
+      await unlessForgotten(this.answerCommand(tenant, command_id, answer, nowMs));
     return late.length;
   }
 
   /** Sites with a charger that is to be tried again are due. */
   async retryChargers(nowMs: number): Promise<void> {
-    const back = await this.#tables
-      .selectFrom("evses")
-      .select(["tenant", "site_id"])
-      .distinct()
-      .where("unreachable_until_ms", ">", 0)
-      .where("unreachable_until_ms", "<=", nowMs)
-      .limit(500)
-      .execute();
-    for (const { tenant, site_id } of back)
-      await this.#change({ tenant, siteId: site_id }, nowMs, async (tx) => {
-        await tx
-          .updateTable("evses")
-          .set({ unreachable_until_ms: 0 })
-          .where("tenant", "=", tenant)
-          .where("site_id", "=", site_id)
-          .where("unreachable_until_ms", "<=", nowMs)
-          .execute();
-        return { isDue: true, value: undefined };
-      });
+    const back = await this.#database.read((tables) =>
+      tables
+        .selectFrom("evses")
+        .select(["tenant", "site_id"])
+        .distinct()
+        .where("unreachable_until_ms", ">", 0)
+        .where("unreachable_until_ms", "<=", nowMs)
+        .limit(MOST_AT_ONCE)
+        .execute(),
+    );
+    for (const { tenant, site_id } of back) {
+      const retry = this.#database.write((tx) =>
+        this.#change(tx, { tenant, siteId: site_id }, nowMs, async () => {
+          const { numUpdatedRows } = await tx
+            .updateTable("evses")
+            .set({ unreachable_until_ms: 0 })
+            .where("tenant", "=", tenant)
+            .where("site_id", "=", site_id)
+            .where("unreachable_until_ms", ">", 0)
+            .where("unreachable_until_ms", "<=", nowMs)
+            .executeTakeFirst();
+          return { isDue: numUpdatedRows > 0n, value: undefined };
+        }),
+      );
+      await unlessForgotten(retry);
+    }
   }
 
-  /** Forgets ended sessions and answered commands that are older than an instant, a few at a time. How many. */
+  /**
+   * Forgets ended sessions and answered commands that are older than an instant, a few at a time. How many. Commands
+   * of the plan in force stay: what is held waits for their answers.
+   */
   async prune(olderThanMs: number, limit: number): Promise<number> {
-    const sessions = await sql`
-      delete from sessions where (tenant, site_id, session_id) in (
-        select tenant, site_id, session_id from sessions where ended_ms < ${olderThanMs} limit ${limit})`.execute(
-      this.#tables,
-    );
-    const commands = await sql`
-      delete from commands where (tenant, command_id) in (
-        select tenant, command_id from commands where answered_ms < ${olderThanMs} limit ${limit})`.execute(
-      this.#tables,
-    );
+    const [sessions, commands] = await this.#database.write(async (tx) => [
+      await sql`
+        with old as materialized (
+          select tenant, site_id, session_id from sessions where ended_ms < ${olderThanMs}
+          order by ended_ms limit ${limit} ${this.#skipLocked})
+        delete from sessions
+        where (tenant, site_id, session_id) in (select tenant, site_id, session_id from old)`.execute(tx),
+      await sql`
+        with old as materialized (
+          select tenant, command_id from commands
+          where answered_ms < ${olderThanMs} and not exists (
+            select 1 from sites
+            where sites.tenant = commands.tenant and sites.site_id = commands.site_id
+              and sites.planned_revision = commands.revision)
+          order by answered_ms limit ${limit} ${this.#skipLocked})
+        delete from commands where (tenant, command_id) in (select tenant, command_id from old)`.execute(tx),
+    ]);
     return Number(sessions.numAffectedRows ?? 0n) + Number(commands.numAffectedRows ?? 0n);
   }
 
-  #transaction<T>(body: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.#tables.transaction().execute(body);
+  /** Locks rows that are selected first, and leaves those out that others have locked. SQLite has locked everything. */
+  get #skipLocked() {
+    return this.#database.engine.name === "postgres" ? sql`for update skip locked` : sql``;
   }
 
-  /** Counts a site's revision up, which locks its row until the transaction ends; the row as it is then. */
-  #lock(tx: Tx, { tenant, siteId }: SiteKey): Promise<SiteRow | undefined> {
-    return tx
-      .updateTable("sites")
-      .set(({ eb }) => ({ revision: eb("revision", "+", 1) }))
-      .where("tenant", "=", tenant)
-      .where("site_id", "=", siteId)
-      .returningAll()
+  /** A site's row, locked until the transaction ends. */
+  #lock(tx: Tx, key: SiteKey): Promise<SiteRow | undefined> {
+    return siteOf(tx, key)
+      .$if(this.#database.engine.name === "postgres", (query) => query.forUpdate())
       .executeTakeFirst();
   }
 
-  /** Changes what belongs to a site, under its lock. Throws NOT_FOUND. */
+  async #set(tx: Tx, { tenant, siteId }: SiteKey, values: Partial<SiteRow>): Promise<void> {
+    await tx
+      .updateTable("sites")
+      .set(values)
+      .where("tenant", "=", tenant)
+      .where("site_id", "=", siteId)
+      .execute();
+  }
+
+  /** Changes what belongs to a site, under its lock. `isNews`: its plan must know of it; what is due always is. */
   async #change<T>(
+    tx: Tx,
     key: SiteKey,
     nowMs: number,
-    body: (tx: Tx, site: SiteRow) => Promise<{ isDue: boolean; value: T }>,
+    body: (site: SiteRow) => Promise<{ isDue: boolean; isNews?: boolean; value: T }>,
   ): Promise<T> {
-    return this.#transaction(async (tx) => {
-      const site = await this.#lock(tx, key);
-      if (site === undefined) throw noSite(key.siteId);
-      const { isDue, value } = await body(tx, site);
-      if (isDue)
-        await tx
-          .updateTable("sites")
-          .set({ due_ms: this.#dueMs(site, nowMs) })
-          .where("tenant", "=", key.tenant)
-          .where("site_id", "=", key.siteId)
-          .execute();
-      return value;
-    });
+    const site = await this.#lock(tx, key);
+    if (site === undefined) throw noSite(key.siteId);
+    const { isDue, isNews = isDue, value } = await body(site);
+    if (isDue || isNews)
+      await this.#set(tx, key, {
+        revision: site.revision + 1,
+        ...(isDue ? { due_ms: this.#dueMs(site, nowMs) } : {}),
+      });
+    return value;
   }
 
   /** A change waits for others, but one that is already waiting waits no longer for it. */
-  #dueMs(site: SiteRow | undefined, nowMs: number): number {
-    return Math.min(site?.due_ms ?? Number.POSITIVE_INFINITY, nowMs + this.#options.debounceMs);
+  #dueMs(site: SiteRow, nowMs: number): number {
+    return Math.min(site.due_ms ?? Number.POSITIVE_INFINITY, nowMs + this.#options.debounceMs);
   }
 
   /** Releases the lowest wave of a plan that is held, where all lower ones are accepted. */
@@ -691,7 +778,6 @@ export class Store {
       .where("revision", "=", revision)
       .where("state", "!=", "accepted")
       .orderBy("wave")
-      .orderBy("command_id")
       .execute();
     const [first] = open;
     if (first === undefined || open.some(({ state, wave }) => state !== "held" && wave <= first.wave)) return;
@@ -702,25 +788,31 @@ export class Store {
       .where("tenant", "=", tenant)
       .returning("last_seq")
       .executeTakeFirstOrThrow();
-    for (const [n, { command_id }] of next.entries())
-      await tx
-        .updateTable("commands")
-        .set({ state: "released", seq: last_seq - next.length + n + 1 })
-        .where("tenant", "=", tenant)
-        .where("command_id", "=", command_id)
-        .execute();
+    // Commands of a plan differ in the number at the end of their ids.
+    await sql`
+      update commands set state = 'released', seq = ${last_seq - next.length} + next.place
+      from (
+        select command_id as id, row_number() over (order by length(command_id), command_id) as place
+        from commands
+        where tenant = ${tenant} and site_id = ${siteId} and revision = ${revision} and wave = ${first.wave}
+      ) as next
+      where tenant = ${tenant} and command_id = next.id`.execute(tx);
   }
 }
 
-function sessionsThatGoOn(tx: Tx, { tenant, siteId }: SiteKey): Promise<SessionRow[]> {
-  return tx
-    .selectFrom("sessions")
-    .selectAll()
-    .where("tenant", "=", tenant)
-    .where("site_id", "=", siteId)
-    .where("ended_ms", "is", null)
-    .orderBy("session_id")
-    .execute();
+function siteOf(tables: Kysely<Tables>, { tenant, siteId }: SiteKey) {
+  return tables.selectFrom("sites").selectAll().where("tenant", "=", tenant).where("site_id", "=", siteId);
+}
+
+/** What is gone by now needs nothing. */
+async function unlessForgotten(work: Promise<unknown>): Promise<void> {
+  await work.catch((error) => {
+    if (!(error instanceof WattslotError && error.code === "NOT_FOUND")) throw error;
+  });
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
 }
 
 function noSite(siteId: string): WattslotError {

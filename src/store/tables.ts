@@ -26,12 +26,14 @@ interface SiteTable {
   settings: Uint8Array;
   /** Of the site and its settings as they were put. */
   etag: number;
-  /** Counts up with every change of anything that a plan is made of, and with every plan. */
+  /** Counts up with every change that a plan must know of, and with every plan. */
   revision: number;
   /** When it is to be planned; null: nothing is due. */
   due_ms: number | null;
   /** Until then somebody is planning it; 0: nobody is. */
   claimed_until_ms: number;
+  /** What its revision was when somebody began to. */
+  claimed_revision: number;
   /** Of the plan in force; 0: there is none. */
   planned_revision: number;
   planned_ms: number;
@@ -56,7 +58,8 @@ interface SessionTable {
   station_id: string;
   evse_id: number;
   session: Uint8Array;
-  progress: Uint8Array;
+  /** What was measured, as JSON. */
+  progress: string;
   put_ms: number;
   /** Null: it goes on. */
   ended_ms: number | null;
@@ -71,7 +74,7 @@ interface EvseTable {
   session_id: string;
   revision: number;
   installed: Uint8Array;
-  payload: string;
+  command: Uint8Array;
   /** Until then nothing is sent to it; 0: it can be reached. */
   unreachable_until_ms: number;
 }
@@ -86,7 +89,7 @@ interface PlanTable {
 
 /**
  * held: waits for reductions to be accepted. released: may be sent. delivered: has been sent, and may be in force.
- * superseded: was never sent, as a newer plan came first.
+ * superseded: was never sent, as a newer plan came first; or was not answered before a newer one was accepted.
  */
 export type CommandState =
   | "held"
@@ -109,7 +112,6 @@ interface CommandTable {
   command: Uint8Array;
   /** What the charger then allows. */
   installed: Uint8Array;
-  payload: string;
   state: CommandState;
   /** Place in the tenant's outbox from its release on; null before. */
   seq: number | null;

@@ -22,6 +22,15 @@ test("config prints what holds where nothing is set", async () => {
     port: 50_051,
     workers: expect.any(Number),
     maxQueue: 256,
+    data: null,
+    databaseUrl: null,
+    reoptimizeEvery: 900_000,
+    reoptimizeCron: null,
+    timeZone: "UTC",
+    debounce: 300,
+    answerTimeout: 60_000,
+    retryAfter: 300_000,
+    keep: 2_592_000_000,
     logLevel: "info",
     tlsCert: null,
     tlsKey: null,
@@ -61,6 +70,12 @@ test("a variable sets every option, and a flag wins over it", async () => {
   });
 });
 
+test("passwords are left out", async () => {
+  const url = "postgres://wattslot:secret@db.example:5432/wattslot?sslmode=require";
+  const { databaseUrl } = await config([], { DATABASE_URL: url });
+  expect(databaseUrl).toBe("postgres://wattslot:***@db.example:5432/wattslot?sslmode=require");
+});
+
 test("every option of serve has its variable, and config the same options", async () => {
   const optionsIn = (help: string) =>
     [...help.matchAll(/^ {2}(--[a-z-]+) .*$/gm)].map(([line, flag]) => ({ line, flag }));
@@ -68,8 +83,13 @@ test("every option of serve has its variable, and config the same options", asyn
     (await wattslot([command, "--help"], "", { COLUMNS: "300" })).stdout.replace(/\n {10,}/g, " ");
   const [serving, configuring] = [optionsIn(await help("serve")), optionsIn(await help("config"))];
   expect(serving.length).toBeGreaterThan(10);
+  // The database has the name that all programs know.
   for (const { line, flag } of serving)
-    expect(line).toContain(`env: WATTSLOT_${flag.slice(2).replaceAll("-", "_").toUpperCase()}`);
+    expect(line).toContain(
+      flag === "--database-url"
+        ? "env: DATABASE_URL"
+        : `env: WATTSLOT_${flag.slice(2).replaceAll("-", "_").toUpperCase()}`,
+    );
   expect(configuring.map(({ flag }) => flag)).toEqual(serving.map(({ flag }) => flag));
 });
 

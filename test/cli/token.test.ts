@@ -82,7 +82,7 @@ describe("bad input ends with 2", () => {
     [["create", "--tenant", "a"], "required option '--scope <scope>' not specified"],
     [["create", "--tenant", "a", "--scope", "all"], "Must be one of optimize, read, write, admin."],
     [["create", "--tenant", "a b", "--scope", "read"], "--tenant: must be 1 to 64 of"],
-    [["create", "--tenant", "a", "--scope", "read", "--expires", "soon"], "Must be days or hours"],
+    [["create", "--tenant", "a", "--scope", "read", "--expires", "soon"], "Must be a span such as 30s"],
     [["revoke", "abcdefgh"], "has no token abcdefgh: see wattslot token list"],
   ])("%j", async (args, message) => {
     writeFileSync(file, JSON.stringify({ tokens: [] }));

@@ -1,0 +1,238 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { chargingRange } from "../domain/charging.ts";
+import { WattslotError } from "../domain/errors.ts";
+import type { Engine } from "../engine.ts";
+import { InstalledPlan, OptimizeResponse, ProfileCommand } from "../gen/wattslot/v1/optimizer.ts";
+import type { ReoptimizeResult } from "../gen/wattslot/v1/site.ts";
+import type { NewCommand, SiteKey, Store } from "../store/store.ts";
+import { toProblem } from "./convert.ts";
+import { publicError } from "./errors.ts";
+import { readKept, requestOf } from "./kept-site.ts";
+import { toResponse } from "./response.ts";
+
+export interface ReplannerOptions {
+  store: Store;
+  engine: Engine;
+  logger: Logger;
+  /** Sites in work at once. */
+  parallel: number;
+  /** Sites whose plan is that old are planned again; Infinity: only when something happens. */
+  everyMs: number;
+  /** Ended sessions and answered commands are kept that long. */
+  keepMs: number;
+}
+
+/** How often the database is asked for sites that are due: another process may have changed them. */
+const TICK_MS = 250;
+const HOUSEKEEPING_MS = 2000;
+const PRUNED_AT_ONCE = 500;
+/** Times in a row that a plan may come too late for what it was made of. */
+const MOST_ATTEMPTS = 8;
+
+/** Plans the sites of a store as they become due, in this process; others may do the same with the same store. */
+export class Replanner {
+  readonly #options: ReplannerOptions;
+  readonly #stopping = new AbortController();
+  readonly #inWork = new Set<Promise<void>>();
+  #wake = () => {};
+  #loop: Promise<void> | undefined;
+  #housekeeping: Promise<void> | undefined;
+
+  constructor(options: ReplannerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loop = this.#planDue();
+    this.#housekeeping = this.#keepHouse();
+  }
+
+  /** Looks for sites that are due at once. */
+  poke(): void {
+    this.#wake();
+  }
+
+  /** Takes no more sites, and resolves when those in work are done. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    this.#wake();
+    await Promise.all([this.#loop, this.#housekeeping]);
+    await Promise.all(this.#inWork);
+  }
+
+  /** Plans a site now, after whoever is planning it. Never rejects but when the signal aborts. */
+  async planNow(key: SiteKey, signal: AbortSignal): Promise<ReoptimizeResult> {
+    const { store } = this.#options;
+    try {
+      // Whoever is planning it may have read its inputs before what the caller wants planned.
+      while (!(await store.claim(key, Date.now()))) await sleep(50, undefined, { signal });
+      const done = await this.#plan(key);
+      if (done === undefined)
+        throw new WattslotError("ABORTED", "the site changes faster than it is planned; it stays due");
+      return resultOf(key, done);
+    } catch (error) {
+      signal.throwIfAborted();
+      const { code, message } = publicError(error);
+      return { ...resultOf(key, {}), code: status[code], message };
+    }
+  }
+
+  async #planDue(): Promise<void> {
+    const { store, logger, parallel } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const free = parallel - this.#inWork.size;
+      const keys =
+        free <= 0
+          ? []
+          : await store.claimDue(Date.now(), free).catch((error) => {
+              logger.error({ err: error }, "sites that are due can't be read");
+              return [];
+            });
+      for (const key of keys) {
+        const work = this.#plan(key)
+          .then(
+            () => {},
+            () => {},
+          )
+          .finally(() => {
+            this.#inWork.delete(work);
+            this.#wake();
+          });
+        this.#inWork.add(work);
+      }
+      if (keys.length < free || free <= 0) await this.#pause();
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, TICK_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      if (this.#stopping.signal.aborted) this.#wake();
+    });
+  }
+
+  async #keepHouse(): Promise<void> {
+    const { store, logger, everyMs, keepMs } = this.#options;
+    const { signal } = this.#stopping;
+    for (;;) {
+      try {
+        const nowMs = Date.now();
+        await store.expireCommands(nowMs);
+        await store.retryChargers(nowMs);
+        if (Number.isFinite(everyMs)) await store.makeStaleDue(nowMs - everyMs, nowMs);
+        await store.prune(nowMs - keepMs, PRUNED_AT_ONCE);
+      } catch (error) {
+        logger.error({ err: error }, "housekeeping failed");
+      }
+      this.poke();
+      try {
+        await sleep(HOUSEKEEPING_MS, undefined, { signal });
+      } catch {
+        return;
+      }
+    }
+  }
+
+  /**
+   * Plans a claimed site until a plan is kept; undefined where it changed too often. Rejects where it can't be
+   * planned, which the store then knows.
+   */
+  async #plan(
+    key: SiteKey,
+  ): Promise<{ planStatus: number; revision: number; commandCount: number } | undefined> {
+    const { store, logger } = this.#options;
+    try {
+      for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        const made = await this.#make(key);
+        const nowMs = Date.now();
+        const revision = await store.savePlan(key, made.madeOf, made, nowMs);
+        if (revision !== undefined)
+          return { planStatus: made.planStatus, revision, commandCount: made.commands.length };
+      }
+      await store.unclaim(key);
+      return undefined;
+    } catch (error) {
+      const { code, message } = WattslotError.from(error);
+      if (code !== "NOT_FOUND") {
+        logger.warn({ err: error, ...key }, "a site can't be planned");
+        await store
+          .failPlan(key, code === "INTERNAL" ? "internal error" : message, Date.now())
+          .catch(() => {});
+      }
+      throw error;
+    }
+  }
+
+  async #make(key: SiteKey) {
+    const { store, engine } = this.#options;
+    const inputs = await store.inputsOf(key);
+    const startMs = Date.now();
+    const { request, sessions, notices } = requestOf(readKept(inputs), startMs);
+    const problem = toProblem(request, startMs);
+    for (const session of problem.sessions) {
+      const { progress } = sessions.find(({ session: one }) => one.sessionId === session.sessionId)!;
+      if (progress.takenW !== undefined) {
+        const { minPowerW } = chargingRange(problem.site, session);
+        session.maxPowerW = Math.min(session.maxPowerW, Math.max(progress.takenW, minPowerW));
+      }
+      if ((progress.awaitedMs ?? 0) > inputs.site.planned_ms) session.isAwaited = true;
+    }
+    const plan = await engine.optimise(problem, { deadlineMs: startMs + problem.timeLimitMs });
+    const made = toResponse(plan, Date.now() - startMs);
+    const response = { ...made, notices: [...notices, ...made.notices] };
+    return {
+      madeOf: inputs.site.revision,
+      plan: OptimizeResponse.encode(response).finish(),
+      planStatus: response.status as number,
+      commands: commandsOf(response, request.slotSeconds * 1000),
+    };
+  }
+}
+
+function resultOf(
+  { siteId }: SiteKey,
+  {
+    planStatus = 0,
+    revision = 0,
+    commandCount = 0,
+  }: Partial<Pick<ReoptimizeResult, "revision" | "commandCount">> & {
+    planStatus?: number;
+  },
+): ReoptimizeResult {
+  return { siteId, code: 0, message: "", planStatus: planStatus as never, revision, commandCount };
+}
+
+/** What chargers are to be told, and what they allow then. */
+function commandsOf({ sessionPlans, sitePlan }: OptimizeResponse, slotMs: number): NewCommand[] {
+  const startMs = sitePlan?.startTime?.getTime() ?? 0;
+  return sessionPlans.flatMap(({ sessionId, stationId, evseId, command, powerW, numberPhases }) => {
+    if (command === undefined) return [];
+    const installed = InstalledPlan.fromPartial({
+      sessionId,
+      powerW: {
+        startTime: new Date(Math.floor(startMs / slotMs) * slotMs),
+        stepSeconds: slotMs / 1000,
+        values: powerW,
+      },
+      chargingProfileId: command.chargingProfile?.id ?? 0,
+      numberPhases,
+    });
+    return [
+      {
+        station_id: stationId,
+        evse_id: evseId,
+        session_id: sessionId,
+        wave: command.pushWave,
+        command: ProfileCommand.encode(command).finish(),
+        installed: InstalledPlan.encode(installed).finish(),
+      },
+    ];
+  });
+}

@@ -1,0 +1,361 @@
+import { rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/engine.ts";
+import { PlanStatus } from "../../src/grpc/client.ts";
+import { type RunningServer, startServer } from "../../src/grpc/server.ts";
+import { CommandResult, connectSites, SeriesKind, type Sites } from "../../src/grpc/site-client.ts";
+import { testEngine } from "../support/engine.ts";
+import { type Kept, keepSites } from "../support/kept.ts";
+
+const HOUR_MS = 3_600_000;
+
+/** Waits until something is so; the test's own time limit ends what never comes. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await sleep(15);
+}
+const ANSWER_MS = 1500;
+
+let engine: Engine;
+beforeAll(() => {
+  engine = testEngine();
+});
+afterAll(() => engine.close());
+
+let kept: Kept;
+let server: RunningServer;
+let sites: Sites;
+beforeEach(() => open());
+afterEach(async () => {
+  await shut();
+  rmSync(kept.folder, { recursive: true });
+});
+
+async function open(folder?: string): Promise<void> {
+  kept = await keepSites(engine, { answerMs: ANSWER_MS, ...(folder === undefined ? {} : { folder }) });
+  server = await startServer({
+    engine,
+    host: "127.0.0.1",
+    port: 0,
+    logger: pino({ level: "silent" }),
+    drainMs: 0,
+    sites: kept.sites,
+  });
+  sites = connectSites(`127.0.0.1:${server.port}`);
+}
+
+async function shut(): Promise<void> {
+  sites.close();
+  await server.close();
+  await kept.stop();
+}
+
+// Two chargers of 22.08 kW behind 22.08 kW: both at once get half.
+const SITE = {
+  siteId: "depot",
+  circuits: [{ circuitId: "grid", maxPowerW: 22_080 }],
+  evses: ["A", "B"].map((stationId) => ({ stationId, evseId: 1, maxCurrentA: 32 })),
+};
+
+function vehicle(stationId: string, { energyWh = 40_000, hours = 4 } = {}) {
+  return {
+    siteId: "depot",
+    session: {
+      sessionId: `s-${stationId}`,
+      stationId,
+      evseId: 1,
+      transactionId: `tx-${stationId}`,
+      departureTime: new Date(Date.now() + hours * HOUR_MS),
+      need: { $case: "energyWh" as const, value: energyWh },
+    },
+  };
+}
+
+/** A CSMS that answers every command; `answer` undefined leaves it without one. */
+function csms(answer: (command: { stationId: string }) => CommandResult | undefined) {
+  const stopping = new AbortController();
+  const told: { stationId: string; commandId: string; cursor: string; limits: (number | undefined)[] }[] = [];
+  const done = (async () => {
+    try {
+      for await (const command of sites.watchCommands({}, { signal: stopping.signal })) {
+        const { stationId, commandId, cursor } = command;
+        const schedule = command.command?.chargingProfile?.chargingSchedules[0];
+        told.push({
+          stationId,
+          commandId,
+          cursor,
+          limits: schedule?.chargingSchedulePeriods.map(({ limit }) => limit) ?? [],
+        });
+        const result = answer(command);
+        if (result !== undefined) await sites.reportCommand({ commandId, result });
+      }
+    } catch (error) {
+      expect(error).toMatchObject({ code: "CANCELLED" });
+    }
+  })();
+  return {
+    told,
+    async stop() {
+      stopping.abort();
+      await done;
+    },
+  };
+}
+
+const planned = (count: number) =>
+  until(async () => {
+    const { plan, isDue } = await sites.getPlan({ siteId: "depot" });
+    return !isDue && plan?.sessionPlans.length === count;
+  });
+
+describe("sites", () => {
+  test("are kept, found by pages, changed only by who knows their etag, and forgotten", async () => {
+    const { etag } = await sites.putSite({ site: SITE });
+    for (const id of ["a", "b", "c"]) await sites.putSite({ site: { ...SITE, siteId: id } });
+    const first = await sites.listSites({ pageSize: 3 });
+    expect(first.sites.map(({ siteId }) => siteId)).toEqual(["a", "b", "c"]);
+    const second = await sites.listSites({ pageSize: 3, pageToken: first.nextPageToken });
+    expect(second.sites.map(({ siteId }) => siteId)).toEqual(["depot"]);
+    expect(second.nextPageToken).toBe("");
+    const { etag: newer } = await sites.putSite({ site: { ...SITE, timeZone: "Europe/Berlin" }, etag });
+    await expect(sites.putSite({ site: SITE, etag })).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(sites.deleteSite({ siteId: "depot", etag })).rejects.toMatchObject({ code: "ABORTED" });
+    await sites.deleteSite({ siteId: "depot", etag: newer });
+    await expect(sites.getSite({ siteId: "depot" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("that could not be planned are refused with the fields that are wrong", async () => {
+    const evses = [{ stationId: "A", evseId: 1, circuitId: "nowhere" }];
+    const refused = sites.putSite({ site: { ...SITE, evses }, settings: { slotSeconds: 7 } });
+    await expect(refused).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const { violations } = await refused.catch((error) => error);
+    const fields = violations.map(({ field }: { field: string }) => field);
+    expect(fields).toContain("site.evses[0].circuit_id");
+    expect(fields).toContain("settings.slot_seconds");
+  });
+
+  test("outlive the server", async () => {
+    const { etag } = await sites.putSite({ site: SITE });
+    await sites.putSession(vehicle("A"));
+    await planned(1);
+    const { folder } = kept;
+    await shut();
+    await open(folder);
+    const known = await sites.getSite({ siteId: "depot" });
+    expect(known.etag).toBe(etag);
+    expect(known.site).toMatchObject({ siteId: "depot" });
+    expect(known.sessions.map(({ session }) => session?.sessionId)).toEqual(["s-A"]);
+    const { plan } = await sites.getPlan({ siteId: "depot" });
+    expect(plan?.sessionPlans[0].plannedEnergyWh).toBeCloseTo(40_000, -2);
+  });
+});
+
+describe("vehicles", () => {
+  test("that come are planned, and their chargers told; who comes later gets room only when it is free", async () => {
+    await sites.putSite({ site: SITE });
+    const watched = csms(() => CommandResult.ACCEPTED);
+    await sites.putSession(vehicle("A", { energyWh: 60_000 }));
+    await until(() => watched.told.length === 1);
+    expect(watched.told[0]).toMatchObject({ stationId: "A" });
+    await until(async () => (await sites.getSite({ siteId: "depot" })).evses.length === 1);
+    await sites.putSession(vehicle("B", { energyWh: 60_000 }));
+    await until(() => watched.told.length >= 3);
+    // 60 kWh each do not fit into 88 kWh: A is lowered, and only then B begins.
+    expect(watched.told.slice(1, 3).map(({ stationId }) => stationId)).toEqual(["A", "B"]);
+    const { plan } = await sites.getPlan({ siteId: "depot" });
+    expect(plan?.summary?.plannedEnergyWh).toBeGreaterThan(87_000);
+    await watched.stop();
+  });
+
+  test("whose charger refuses count as drawing what it holds: the other one gets only the rest", async () => {
+    await sites.putSite({ site: SITE });
+    let refuses = false;
+    const watched = csms(({ stationId }) =>
+      refuses && stationId === "A" ? CommandResult.REJECTED : CommandResult.ACCEPTED,
+    );
+    await sites.putSession(vehicle("A", { energyWh: 80_000 }));
+    await until(() => watched.told.length === 1);
+    await planned(1);
+    refuses = true;
+    await sites.putSession(vehicle("B", { energyWh: 60_000 }));
+    await until(async () =>
+      (await sites.getSite({ siteId: "depot" })).evses.some(
+        (evse) => evse.unreachableUntilTime !== undefined,
+      ),
+    );
+    await until(async () => {
+      const { plan, isDue } = await sites.getPlan({ siteId: "depot" });
+      return !isDue && (plan?.notices.some(({ code }) => code === "STATION_OFFLINE") ?? false);
+    });
+    const { plan } = await sites.getPlan({ siteId: "depot" });
+    const held = plan?.sessionPlans.find(({ stationId }) => stationId === "A");
+    const other = plan?.sessionPlans.find(({ stationId }) => stationId === "B");
+    held?.powerW.forEach((w, k) => {
+      expect(w + (other?.powerW[k] ?? 0)).toBeLessThanOrEqual(22_080.001);
+    });
+    // A holds 80 kWh of the 88.3 that there are.
+    expect(held?.plannedEnergyWh).toBeGreaterThan(79_000);
+    expect(other?.plannedEnergyWh).toBeLessThan(8400);
+    await watched.stop();
+  });
+
+  test("whose charger says nothing count as drawing the higher of what it holds and what it was told", async () => {
+    await sites.putSite({ site: SITE });
+    const watched = csms(({ stationId }) => (stationId === "A" ? undefined : CommandResult.ACCEPTED));
+    await sites.putSession(vehicle("A", { energyWh: 60_000 }));
+    await until(() => watched.told.length === 1);
+    await sites.putSession(vehicle("B", { energyWh: 60_000, hours: 8 }));
+    await until(async () => {
+      const { evses } = await sites.getSite({ siteId: "depot" });
+      return evses.some((evse) => evse.stationId === "A" && evse.unreachableUntilTime !== undefined);
+    });
+    await until(async () => !(await sites.getPlan({ siteId: "depot" })).isDue);
+    // Whatever A holds of the two, B was only told what is beside both.
+    expect(watched.told.filter(({ stationId }) => stationId === "B").length).toBeLessThanOrEqual(2);
+    await watched.stop();
+  });
+
+  test("that left make room, and their sessions can't come back", async () => {
+    await sites.putSite({ site: SITE });
+    await sites.putSession(vehicle("A"));
+    await sites.putSession(vehicle("B"));
+    await planned(2);
+    await sites.endSession({ siteId: "depot", sessionId: "s-A" });
+    await planned(1);
+    expect((await sites.putSession(vehicle("A"))).isNew).toBe(false);
+    expect((await sites.getSite({ siteId: "depot" })).sessions).toHaveLength(1);
+    await expect(sites.endSession({ siteId: "depot", sessionId: "nobody" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
+  test("that take the place of another end its session", async () => {
+    await sites.putSite({ site: SITE });
+    await sites.putSession(vehicle("A"));
+    const { session, siteId } = vehicle("A");
+    await sites.putSession({ siteId, session: { ...session, sessionId: "next", transactionId: "tx-next" } });
+    const { sessions } = await sites.getSite({ siteId });
+    expect(sessions.map(({ session }) => session?.sessionId)).toEqual(["next"]);
+  });
+});
+
+describe("progress", () => {
+  test("is taken off the need, and what is older than what is known has no effect", async () => {
+    await sites.putSite({ site: SITE });
+    await sites.putSession(vehicle("A", { energyWh: 30_000 }));
+    const report = (meteredEnergyWh: number, agoMs: number) =>
+      sites.reportProgress({
+        siteId: "depot",
+        sessionId: "s-A",
+        meteredEnergyWh,
+        measuredTime: new Date(Date.now() - agoMs),
+      });
+    expect((await report(10_000, 0)).state?.remainingEnergyWh).toBeCloseTo(20_000, -1);
+    expect((await report(1000, 60_000)).state?.remainingEnergyWh).toBeCloseTo(20_000, -1);
+    for await (const _ of sites.reoptimize({ siteIds: ["depot"] }));
+    const { plan } = await sites.getPlan({ siteId: "depot" });
+    expect(plan?.sessionPlans[0].plannedEnergyWh).toBeCloseTo(20_000, -2);
+  });
+
+  test("of a vehicle that takes less gives the rest to others, and back when it would take more", async () => {
+    await sites.putSite({ site: SITE });
+    const watched = csms(() => CommandResult.ACCEPTED);
+    await sites.putSession(vehicle("A", { energyWh: 80_000 }));
+    await sites.putSession(vehicle("B", { energyWh: 80_000 }));
+    await planned(2);
+    await until(async () => (await sites.getSite({ siteId: "depot" })).evses.length === 2);
+    const planOf = async (of: (stationId: string) => boolean) => {
+      const { plan } = await sites.getPlan({ siteId: "depot" });
+      return plan?.sessionPlans.find(({ stationId }) => of(stationId));
+    };
+    const first = await planOf(() => true);
+    // Whoever may draw now takes 3 kW of it.
+    const taker = (first?.powerW[0] ?? 0) > 10_000 ? "A" : "B";
+    const otherWh = async () => (await planOf((id) => id !== taker))?.plannedEnergyWh ?? 0;
+    expect(await otherWh()).toBeLessThan(50_000);
+    const report = async (powerW: number) =>
+      (await sites.reportProgress({ siteId: "depot", sessionId: `s-${taker}`, powerW })).state?.takenPowerW;
+    // While a command is out, what it takes says nothing.
+    await until(async () => (await report(3000)) !== undefined);
+    // It is left the least that it can charge with, 4.14 kW; the other one has the rest of 88.3 kWh.
+    await until(async () => (await otherWh()) > 65_000);
+    const { sessions } = await sites.getSite({ siteId: "depot" });
+    const state = sessions.find(({ session }) => session?.stationId === taker);
+    expect(state?.takenPowerW).toBeCloseTo(3600, 6);
+    // It takes all that it may.
+    await until(async () => (await report(4100)) === undefined);
+    await until(async () => (await otherWh()) < 50_000);
+    await watched.stop();
+  });
+});
+
+describe("series", () => {
+  test("take the place of the site's, hour by hour", async () => {
+    const startTime = new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS);
+    await sites.putSite({ site: { ...SITE, tariff: { currency: "EUR" } } });
+    await sites.putSession(vehicle("A", { energyWh: 20_000, hours: 5.5 }));
+    const put = (first: number, values: number[]) =>
+      sites.putSeries({
+        siteId: "depot",
+        kind: SeriesKind.PRICE_PER_KWH,
+        values: { startTime: new Date(startTime.getTime() + first * HOUR_MS), stepSeconds: 3600, values },
+      });
+    await put(0, [0.5, 0.5, 0.5, 0.5]);
+    const { series } = await put(3, [0.1, 0.5, 0.5, 0.5, 0.5]);
+    expect((series?.endTime?.getTime() ?? 0) - startTime.getTime()).toBe(8 * HOUR_MS);
+    await until(async () => {
+      const { plan } = await sites.getPlan({ siteId: "depot" });
+      // 20 kWh in the one cheap hour of 22 kW.
+      return Math.abs((plan?.sessionPlans[0].energyCost ?? 0) - 2) < 0.02;
+    });
+    await expect(
+      sites.putSeries({ siteId: "depot", kind: SeriesKind.BASE_LOAD_W, circuitId: "no", values: {} }),
+    ).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+});
+
+describe("reoptimize", () => {
+  test("answers for every site and with a summary, and says which are not there", async () => {
+    await sites.putSite({ site: SITE });
+    await sites.putSite({ site: { ...SITE, siteId: "other" } });
+    const answers = [];
+    for await (const { outcome } of sites.reoptimize({ siteIds: ["depot", "other", "nowhere"] }))
+      answers.push(outcome);
+    const results = answers.flatMap((one) => (one?.$case === "result" ? [one.value] : []));
+    expect(results.map(({ siteId, code }) => [siteId, code]).sort()).toEqual([
+      ["depot", 0],
+      ["nowhere", 5],
+      ["other", 0],
+    ]);
+    expect(results.find(({ siteId }) => siteId === "depot")?.planStatus).toBe(PlanStatus.OPTIMAL);
+    expect(answers.at(-1)).toEqual({ $case: "summary", value: { plannedCount: 2, failedCount: 1 } });
+    const again = [];
+    for await (const { outcome } of sites.reoptimize({ allSites: true, staleSeconds: 60 }))
+      again.push(outcome);
+    expect(again).toEqual([{ $case: "summary", value: { plannedCount: 0, failedCount: 0 } }]);
+  });
+});
+
+describe("commands", () => {
+  test("that are not answered come again to whoever asks, from any cursor", async () => {
+    await sites.putSite({ site: SITE });
+    await sites.putSession(vehicle("A"));
+    await sites.putSession(vehicle("B"));
+    await planned(2);
+    const first = csms(() => undefined);
+    await until(() => first.told.length === 2);
+    await first.stop();
+    const second = csms(() => undefined);
+    await until(() => second.told.length === 2);
+    await second.stop();
+    expect(second.told).toEqual(first.told);
+    const rest = [];
+    const stopping = new AbortController();
+    for await (const { commandId } of sites.watchCommands({ cursor: first.told[0].cursor }, stopping)) {
+      rest.push(commandId);
+      break;
+    }
+    expect(rest).toEqual([first.told[1].commandId]);
+  });
+});
