@@ -121,6 +121,7 @@ function program(): Command {
     .option("--to <value>", "largest size to try, such as 500kW")
     .option("--step <value>", "to be found within; default 1 kW, 1 kWh or 1")
     .option("--strategy <name>", "a strategy, or a .js file with one", "wattslot")
+    .option("--full-curve", "measure sizes to the end with which the target turns out out of reach", false)
     .option("--json", "print the result in JSON instead of a table", false)
     .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
     .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")

@@ -52,7 +52,7 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
       },
       onFallback: metrics.onFallback,
     });
-    const engine = opened(traced(metrics.observe(planner)));
+    const engine = traced(metrics.observe(opened(planner)));
     const sites = store && {
       store,
       replanner: opened(

@@ -53,7 +53,7 @@ await onBothEngines((bench) => {
   async function empty() {
     const place = await bench.place();
     const database = await bench.raw(place);
-    const tables = ["tenants", "sites", "series", "sessions", "evses", "plans", "commands", "tokens"];
+    const tables = ["tenants", "sites", "series", "sessions", "evses", "plans", "commands"];
     await database.write(async (tx) => {
       for (const table of [...tables, "wattslot_schema"]) await tx.schema.dropTable(table).execute();
     });
