@@ -5,7 +5,9 @@ import { promisify } from "node:util";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
+import { createMetrics } from "../../src/grpc/metrics.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
+import { wattslot } from "../support/command.ts";
 import { testEngine } from "../support/engine.ts";
 import { type Kept, keepSites } from "../support/kept.ts";
 
@@ -85,4 +87,30 @@ test("every npm script that the README names is there", () => {
   const named = [...readme.matchAll(/npm run (\w+)/g)].map(([, name]) => name);
   expect(named).toContain("demo");
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
+});
+
+test("every option of a command that the README gives is there", async () => {
+  const shell = [...readme.matchAll(/```sh\n(.*?)```/gs)].map(([, lines]) => lines.replaceAll("\\\n", " "));
+  const given = shell.flatMap((lines) => [
+    ...lines.matchAll(/npx wattslot ((?:token )?[a-z]+)\b([^#\n&]*)/g),
+  ]);
+  expect(given.length).toBeGreaterThan(15);
+  const helps = new Map<string, string>();
+  for (const [, command, rest] of given) {
+    const help = helps.get(command) ?? (await wattslot([...command.split(" "), "--help"])).stdout;
+    helps.set(command, help);
+    expect(help, command).toContain(`Usage: wattslot ${command}`);
+    for (const [flag] of rest.matchAll(/--[a-z][a-z-]*/g))
+      expect(help, command).toMatch(new RegExp(`${flag}\\b`));
+  }
+});
+
+test("every metric that the README names is there, but those of a store without one", async () => {
+  const metrics = createMetrics();
+  metrics.observe(engine);
+  const { text } = await metrics.read();
+  const named = [...readme.matchAll(/`(wattslot_[a-z_]+)`/g)].map(([, name]) => name);
+  expect(named.length).toBeGreaterThan(10);
+  for (const name of named.filter((name) => !/_due|_plan_|_commands/.test(name)))
+    expect(text).toContain(`# HELP ${name} `);
 });
