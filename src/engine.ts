@@ -719,6 +719,21 @@ function trivialBound(program: Program): number {
   return bound;
 }
 
+export interface EngineLoad {
+  /** Number of threads. */
+  workers: number;
+  /** Problems on a thread. */
+  busy: number;
+  /** Problems that wait for a thread. */
+  queued: number;
+}
+
+/** What broke: a plan that failed the check, planning itself, or a thread. */
+export type Fault = "check" | "plan" | "thread";
+
+/** Why a safe plan goes out: no time for a better one, or one of the faults. */
+export type FallbackReason = "time" | "check" | "plan";
+
 /** Plans sites on worker threads. */
 export interface Engine {
   /**
@@ -728,6 +743,8 @@ export interface Engine {
    * INTERNAL when no plan passed the check.
    */
   optimise(problem: Problem, options?: { signal?: AbortSignal; deadlineMs?: number }): Promise<SitePlan>;
+  /** What the engine has to do at this moment. */
+  load(): EngineLoad;
   /** Ends the worker threads; pending calls reject with UNAVAILABLE. */
   close(): Promise<void>;
 }
@@ -744,7 +761,9 @@ export interface EngineOptions {
   /** Problems that may wait for a thread. */
   maxQueue: number;
   /** Told of every plan that failed the check and of every thread that broke; neither reaches a caller. */
-  onFault: (message: string, detail: unknown) => void;
+  onFault: (message: string, detail: unknown, fault: Fault) => void;
+  /** Told why a plan is the safe one. */
+  onFallback?: (reason: FallbackReason) => void;
   /** Practises while there is no work yet: for a service, whose first callers are in a hurry. Default: no. */
   warmUp?: boolean;
   /** The compiled worker; only to be given where this module does not run from its compiled folder. */
@@ -758,14 +777,15 @@ export function createEngine(options: EngineOptions): Engine {
     size: options.workers,
     maxQueue: options.maxQueue,
     workerData: { warmUp: options.warmUp === true },
-    onFault: (error) => options.onFault("worker thread broke", error),
+    onFault: (error) => options.onFault("worker thread broke", error, "thread"),
   });
   if (options.warmUp === true) {
     for (let n = 0; n < PRACTICE_PLANS; n++) planSafely(practiceSite(PRACTICE_VEHICLES));
   }
-  const accept = ({ plan, excesses }: Planned): SitePlan => {
+  const accept = ({ plan, excesses }: Planned, reason: FallbackReason = "time"): SitePlan => {
     if (excesses.length > 0)
-      options.onFault("a plan failed the check and was replaced", { siteId: plan.siteId, excesses });
+      options.onFault("a plan failed the check and was replaced", { siteId: plan.siteId, excesses }, "check");
+    if (plan.status === "FALLBACK") options.onFallback?.(excesses.length > 0 ? "check" : reason);
     return plan;
   };
   return {
@@ -777,6 +797,7 @@ export function createEngine(options: EngineOptions): Engine {
       const finishMs =
         hardMs - Math.max(0.1 * (hardMs - nowMs), Math.min(afterSolveMs(problem), (hardMs - nowMs) / 2));
       let safe: Planned | undefined;
+      let reason: FallbackReason = "time";
       if (finishMs > nowMs) {
         try {
           return accept(
@@ -794,13 +815,17 @@ export function createEngine(options: EngineOptions): Engine {
         } catch (error) {
           const { code } = WattslotError.from(error);
           if (code !== "DEADLINE_EXCEEDED" && code !== "INTERNAL") throw error;
-          if (code === "INTERNAL") options.onFault("planning failed; the safe plan goes out", error);
+          if (code === "INTERNAL") {
+            reason = "plan";
+            options.onFault("planning failed; the safe plan goes out", error, reason);
+          }
         }
       }
       if (signal?.aborted)
         throw new WattslotError("CANCELLED", "the caller gave up", { cause: signal.reason });
-      return accept(safe ?? planSafely(problem));
+      return accept(safe ?? planSafely(problem), reason);
     },
+    load: () => ({ workers: options.workers, busy: pool.busy, queued: pool.queueDepth }),
     close: () => pool.close(),
   };
 }

@@ -1,4 +1,3 @@
-import { IANAZone } from "luxon";
 import { type Charging, HOUR_MS, slotAt } from "./domain/charging.ts";
 import { energyByWh, energyWh, mostEnergyWh, slotEnergiesWh, taperOf } from "./domain/delivery.ts";
 import { chargedAgainWh, givenWh } from "./domain/discharge.ts";
@@ -9,6 +8,7 @@ import type { Room } from "./domain/room.ts";
 import { exportPrices } from "./domain/surplus.ts";
 import { storedAfter } from "./domain/taper.ts";
 import { type DemandWindow, demandWindows, slotPrices } from "./domain/tariff.ts";
+import { wallClock } from "./domain/wall-clock.ts";
 
 // Stretches of time and circuits that a sentence names; more only tire the reader.
 const MOST_STRETCHES = 3;
@@ -18,8 +18,6 @@ const MOST_CHANCES = 3;
 const NOTABLE_W = 100;
 const DUST_W = 1e-3;
 const DUST_WH = 0.5;
-const MINUTE_MS = 60_000;
-const DAY_MS = 24 * HOUR_MS;
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 // A price that differs by less than this share is the same to a reader.
 const SAME_PRICE = 5e-3;
@@ -366,24 +364,9 @@ function stretches({ problem, clock }: Told, i: number, slots: readonly number[]
   return all.length === 1 ? all[0] : `${all.slice(0, -1).join(", ")} and ${all[all.length - 1]}`;
 }
 
-/**
- * Writes times as HH:MM in the site's zone, with the weekday where it is not that of the plan's start.
- * A zone's offset is looked up twice a day rather than for each time: the lookup costs more than all else.
- */
+/** Writes times as HH:MM in the site's zone, with the weekday where it is not that of the plan's start. */
 export function clockOf({ site, slotStartsMs }: Problem): Clock {
-  const zone = IANAZone.create(site.timeZone);
-  const offsets = new Map<number, number>();
-  const offsetAt = (dayMs: number) => {
-    const known = offsets.get(dayMs) ?? zone.offset(dayMs);
-    offsets.set(dayMs, known);
-    return known;
-  };
-  const localOf = (atMs: number) => {
-    const dayMs = Math.floor(atMs / DAY_MS) * DAY_MS;
-    const offset = offsetAt(dayMs);
-    const isChanging = offset !== offsetAt(dayMs + DAY_MS);
-    return new Date(atMs + (isChanging ? zone.offset(atMs) : offset) * MINUTE_MS);
-  };
+  const localOf = (atMs: number) => wallClock(site.timeZone, atMs);
   const startDay = localOf(slotStartsMs[0]).toISOString().slice(0, 10);
   return (atMs) => {
     const local = localOf(atMs);

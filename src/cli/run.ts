@@ -1,14 +1,14 @@
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { WattslotError } from "../domain/errors.ts";
-import { SCOPES, type Scope } from "../grpc/scopes.ts";
+import { SCOPES } from "../grpc/scopes.ts";
+import { type Config, namesOf, printConfig, withServeOptions } from "./config.ts";
 import { type OptimizeOptions, optimize } from "./optimize.ts";
+import { append, appendScope, hostAndPort, span, text, tokensOption, variable, whole } from "./options.ts";
 import { type ReoptimizeOptions, reoptimize } from "./reoptimize.ts";
-import { type ServeOptions, serve } from "./serve.ts";
+import { serve } from "./serve.ts";
 import { type SimulateOptions, simulateScenario } from "./simulate.ts";
 import { type SizeOptions, sizeScenario } from "./size.ts";
-import { span } from "./span.ts";
 import { createToken, listTokens, revokeToken, type TokenCreateOptions } from "./token.ts";
 
 const DONE = 0;
@@ -50,45 +50,22 @@ function program(): Command {
     .exitOverride()
     .addHelpText("after", "\nExample:\n  wattslot optimize benchmarks/example.json");
 
-  wattslot
+  const serving = wattslot
     .command("serve")
     .description(
-      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; " +
-        "where sites are kept, wattslot.v1.SiteService too.",
-    )
-    .option("--host <host>", "address to listen on", "127.0.0.1")
-    .option("--port <port>", "port to listen on, 0 for a free one", whole(0, 65_535), 50_051)
-    .option("--workers <count>", "threads that plan", whole(1, 1024), availableParallelism())
-    .option("--max-queue <count>", "requests that may wait for a thread", whole(0, 1_000_000), 256)
-    .addOption(
-      new Option("--data <folder>", "keep sites in this folder, for one server").conflicts("databaseUrl"),
-    )
-    .addOption(
-      new Option("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers").env(
-        "DATABASE_URL",
-      ),
-    )
-    .option(
-      "--reoptimize-every <span>",
-      "plan kept sites again this often, such as 15m (default: never)",
-      span,
-    )
-    .addOption(waits("--debounce <span>", "from a change at a site until it is planned again", "300ms"))
-    .addOption(waits("--answer-timeout <span>", "longest time that a charger has to answer a command", "60s"))
-    .addOption(
-      waits("--retry-after <span>", "until a charger that refused or did not answer is tried again", "5m"),
-    )
-    .addOption(
-      new Option("--log-level <level>", "least severe log lines to write")
-        .choices(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
-        .default("info"),
-    )
-    .option("--tls-cert <file>", "serve with TLS: this certificate and its chain, in PEM")
-    .option("--tls-key <file>", "the certificate's key, in PEM")
-    .option("--tls-ca <file>", "let in only clients with a certificate of this CA, in PEM")
-    .addOption(tokensOption())
+      "Serves wattslot.v1.OptimizerService over gRPC, with health and reflection; with --data or --database-url " +
+        "wattslot.v1.SiteService too.",
+    );
+  withServeOptions(serving)
     .addHelpText("after", "\nExample:\n  wattslot serve --host 0.0.0.0 --port 50051 --workers 4")
-    .action((options: ServeOptions) => serve(options));
+    .action((options: Config) => serve(options, namesOf(serving)));
+
+  const configuring = wattslot
+    .command("config")
+    .description("Prints what serve would run with, by flags and environment, as JSON without secrets.");
+  withServeOptions(configuring)
+    .addHelpText("after", "\nExample:\n  WATTSLOT_PORT=50052 wattslot config --workers 4")
+    .action((options: Config) => printConfig(options, configuring));
 
   withConnection(
     wattslot
@@ -144,6 +121,7 @@ function program(): Command {
     .option("--to <value>", "largest size to try, such as 500kW")
     .option("--step <value>", "to be found within; default 1 kW, 1 kWh or 1")
     .option("--strategy <name>", "a strategy, or a .js file with one", "wattslot")
+    .option("--full-curve", "measure sizes to the end with which the target turns out out of reach", false)
     .option("--json", "print the result in JSON instead of a table", false)
     .option("--threads <count>", "runs at the same time, default one a core and at most 4", whole(1, 64))
     .addHelpText("after", "\nExample:\n  wattslot size benchmarks/scenarios/workplace.yaml --target 99%")
@@ -158,7 +136,7 @@ function program(): Command {
     .requiredOption("--tenant <name>", "on whose behalf its bearer calls")
     .addOption(
       new Option("--scope <scope>", `${SCOPES.join(", ")}; may be repeated`)
-        .argParser(scopes)
+        .argParser(appendScope)
         .makeOptionMandatory(),
     )
     .option("--expires <time>", "how long it is valid, such as 90d or 12h (default: for ever)", span)
@@ -186,43 +164,9 @@ function program(): Command {
 /** What a command that calls a server needs to know of the way there. */
 function withConnection(command: Command): Command {
   return command
-    .addOption(
-      new Option("--token <token>", "sent with the call; a variable is seen by fewer").env("WATTSLOT_TOKEN"),
-    )
+    .addOption(variable("--token <token>", "sent with the call; a variable is seen by fewer").argParser(text))
     .option("--tls", "connect with TLS", false)
     .option("--ca <file>", "connect with TLS and trust this CA only, in PEM")
     .option("--cert <file>", "connect with TLS and this certificate, in PEM")
     .option("--key <file>", "the certificate's key, in PEM");
-}
-
-function tokensOption(): Option {
-  return new Option("--tokens <file>", "the tokens that let calls in, as JSON").env("WATTSLOT_TOKENS");
-}
-
-function scopes(text: string, before: Scope[] = []): Scope[] {
-  const scope = SCOPES.find((known) => known === text);
-  if (scope === undefined) throw new InvalidArgumentError(`Must be one of ${SCOPES.join(", ")}.`);
-  return [...before, scope];
-}
-
-function waits(flags: string, description: string, usual: string): Option {
-  return new Option(flags, description).argParser(span).default(span(usual), usual);
-}
-
-function append(text: string, texts: string[]): string[] {
-  return [...texts, text];
-}
-
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`Must be a whole number from ${least} to ${most}.`);
-    return value;
-  };
-}
-
-function hostAndPort(text: string): string {
-  if (!/^.+:\d{1,5}$/.test(text)) throw new InvalidArgumentError("Must be HOST:PORT.");
-  return text;
 }

@@ -1,114 +1,170 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import { pino } from "pino";
+import { Cron } from "croner";
+import { type Logger, pino } from "pino";
 import { WattslotError } from "../domain/errors.ts";
 import { createEngine } from "../engine.ts";
+import type { TokenStore } from "../grpc/auth.ts";
+import { createMetrics, type Metrics } from "../grpc/metrics.ts";
+import { type Monitor, startMonitor } from "../grpc/monitor.ts";
 import { Replanner } from "../grpc/replanner.ts";
 import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
+import { traced } from "../grpc/tracing.ts";
 import { Store } from "../store/store.ts";
-import { type ServerTls, serverCredentials } from "./tls.ts";
-
-export interface ServeOptions extends ServerTls {
-  host: string;
-  port: number;
-  workers: number;
-  maxQueue: number;
-  logLevel: string;
-  /** Folder that sites are kept in. */
-  data?: string;
-  /** PostgreSQL database that sites are kept in. */
-  databaseUrl?: string;
-  /** Sites whose plan is that old are planned again, ms. */
-  reoptimizeEvery?: number;
-  /** As in StoreOptions, ms. */
-  debounce: number;
-  answerTimeout: number;
-  retryAfter: number;
-  /** The file of tokens; without it every call is let in. */
-  tokens?: string;
-}
-
-const KEEP_MS = 30 * 24 * 60 * 60_000;
+import { type Config, named } from "./config.ts";
+import { type NameOf, serverCredentials } from "./tls.ts";
 
 /** Longest time that calls in progress get to end when the server stops. */
-const DRAIN_MS = 20_000;
+export const DRAIN_MS = 20_000;
 
 /**
  * Serves until SIGTERM or SIGINT, then lets calls in progress end. Throws INVALID_ARGUMENT where an
  * option is wrong, UNAVAILABLE when it cannot listen.
  */
-export async function serve(options: ServeOptions): Promise<void> {
+export async function serve(options: Config, nameOf: NameOf): Promise<void> {
   const { host, port, workers, maxQueue, logLevel } = options;
-  const credentials = serverCredentials(options);
+  const credentials = serverCredentials(options, nameOf);
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });
-  const tokens =
-    options.tokens === undefined
-      ? undefined
-      : tokenFile(options.tokens, (err) => logger.error({ err }, "tokens are as before: their file is bad"));
+  const tokens = tokensOf(options, nameOf, logger);
+  const metrics = createMetrics();
   let faults = 0;
-  const engine = createEngine({
-    workers,
-    maxQueue,
-    warmUp: true,
-    onFault: (message, detail) => {
-      faults++;
-      logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
-    },
-  });
-  const store = await openStore(options);
-  const replanner =
-    store &&
-    new Replanner({
-      store,
-      engine,
-      logger,
-      parallel: workers + 1,
-      everyMs: options.reoptimizeEvery ?? Number.POSITIVE_INFINITY,
-      keepMs: KEEP_MS,
-    });
-  const sites = store && replanner && { store, replanner };
+  // What was opened is closed in the reverse order, however far this came.
+  const closers: (() => Promise<unknown>)[] = [];
+  const opened = <T extends { close(): Promise<unknown> }>(one: T): T => {
+    closers.unshift(() => one.close());
+    return one;
+  };
   try {
+    const monitor = await monitorOf(options, logger, metrics);
+    if (monitor !== undefined) opened(monitor);
+    const store = await openStore(options);
+    if (store !== undefined) opened(store);
+    const planner = createEngine({
+      workers,
+      maxQueue,
+      warmUp: true,
+      onFault: (message, detail, fault) => {
+        faults++;
+        metrics.onFault(fault);
+        logger.error(detail instanceof Error ? { faults, err: detail } : { faults, detail }, message);
+      },
+      onFallback: metrics.onFallback,
+    });
+    const engine = traced(metrics.observe(opened(planner)));
+    const sites = store && {
+      store,
+      replanner: opened(
+        new Replanner({
+          store,
+          engine,
+          logger,
+          parallel: workers + 1,
+          everyMs: options.reoptimizeEvery,
+          keepMs: options.keep,
+        }),
+      ),
+    };
     const server = await startServer({
       engine,
       host,
       port,
       logger,
       drainMs: DRAIN_MS,
-      ...(sites === undefined ? {} : { sites }),
+      onCallEnd: metrics.onCallEnd,
+      ...(sites && { sites }),
       ...(credentials && { credentials }),
       ...(tokens && { tokens }),
-    }).catch((error: Error) => {
-      throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(error)}`, {
-        cause: error,
+    }).catch(cannotListen(host, port));
+    if (store !== undefined) observeStore(store, metrics, monitor);
+    sites?.replanner.start();
+    const { reoptimizeCron: expression, timeZone: timezone } = options;
+    if (sites !== undefined && expression !== undefined) {
+      const job = new Cron(expression, { timezone }, async () => {
+        const nowMs = Date.now();
+        // Every server does so: a site that one of them has planned since is not due for the others.
+        await sites.store
+          .makeStaleDue(Math.floor(nowMs / 1000) * 1000, nowMs)
+          .catch((err) => logger.error({ err }, "sites can't be made due"));
       });
-    });
-    replanner?.start();
+      closers.unshift(async () => job.stop());
+    }
     const stopped = stopSignal();
+    monitor?.is("serving");
     const tls = credentials !== undefined;
-    logger.info(
-      { address: server.address, port: server.port, workers, tls, tokens: tokens !== undefined },
-      "listening",
-    );
+    const secured = { tls, tokens: tokens !== undefined };
+    const { address } = server;
+    logger.info({ address, port: server.port, metricsPort: monitor?.port, workers, ...secured }, "listening");
     const missing = [...(tls ? [] : ["TLS"]), ...(tokens || options.tlsCa ? [] : ["tokens"])];
     if (missing.length > 0 && !isLoopback(host))
-      logger.warn({ address: host }, `listening beyond this machine without ${missing.join(" and ")}`);
+      logger.warn({ address }, `listening beyond this machine without ${missing.join(" and ")}`);
     logger.info({ signal: await stopped }, "draining");
+    monitor?.is("draining");
     await server.close();
   } finally {
-    await replanner?.close();
-    await engine.close();
-    await store?.close();
+    for (const close of closers) await close();
   }
   logger.info({ faults }, "stopped");
 }
 
-function openStore(options: ServeOptions): Promise<Store> | undefined {
-  const { data, databaseUrl, debounce, answerTimeout, retryAfter } = options;
+/** Tells what waits in the store, and whether it can be reached. */
+function observeStore(store: Store, metrics: Metrics, monitor: Monitor | undefined): void {
+  monitor?.check("database", () => store.ping());
+  const backlog = () => store.backlog(Date.now());
+  metrics.gauge(
+    "wattslot_sites_due",
+    "Sites that wait to be planned",
+    async () => (await backlog()).dueSites,
+  );
+  metrics.gauge(
+    "wattslot_oldest_due_seconds",
+    "How long the site that waits longest has waited",
+    async () => (await backlog()).oldestDueMs / 1000,
+  );
+  metrics.gauge(
+    "wattslot_commands_open",
+    "Commands that no charger has answered",
+    async () => (await backlog()).openCommands,
+  );
+  metrics.gauge(
+    "wattslot_oldest_plan_seconds",
+    "Age of the oldest plan in force",
+    async () => (await backlog()).oldestPlanMs / 1000,
+  );
+}
+
+function openStore({
+  data,
+  databaseUrl,
+  debounce,
+  answerTimeout,
+  retryAfter,
+}: Config): Promise<Store> | undefined {
   const place =
     databaseUrl !== undefined ? { url: databaseUrl } : data !== undefined ? { folder: data } : undefined;
   return place && Store.open(place, { debounceMs: debounce, answerMs: answerTimeout, retryMs: retryAfter });
+}
+
+function tokensOf({ tokens: file }: Config, nameOf: NameOf, logger: Logger): TokenStore | undefined {
+  if (file === undefined) return undefined;
+  const onBroken = (err: Error) => logger.error({ err }, "tokens are as before: their file is bad");
+  return named(nameOf("--tokens"), () => tokenFile(file, onBroken));
+}
+
+async function monitorOf(
+  { metricsHost: host, metricsPort: port }: Config,
+  logger: Logger,
+  metrics: Metrics,
+): Promise<Monitor | undefined> {
+  if (port === undefined) return undefined;
+  return startMonitor({ host, port, logger, metrics }).catch(cannotListen(host, port));
+}
+
+function cannotListen(host: string, port: number): (error: Error) => never {
+  return (cause) => {
+    throw new WattslotError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, { cause });
+  };
 }
 
 function isLoopback(host: string): boolean {

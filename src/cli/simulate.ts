@@ -2,9 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { WattslotError } from "../domain/errors.ts";
 import { type SimulationResult, type SweepResult, scenarioResult } from "../planner/result.ts";
-import { type Job, runAll } from "../planner/runs.ts";
+import { type Job, Runs } from "../planner/runs.ts";
 import { findStrategy, STRATEGY_NAMES } from "../planner/strategies.ts";
 import { formatResult } from "./comparison.ts";
+import { saveMemory } from "./memory.ts";
 import { slotsCsv, visitsCsv } from "./rows.ts";
 import { type ReadScenario, readScenario, readScenarioFile } from "./scenario.ts";
 import { parseSweep, type Sweep, sweepsOf, unitOf, withValue } from "./sweep.ts";
@@ -24,6 +25,7 @@ export interface SimulateOptions {
 
 /** Runs a scenario under its strategies and prints what came of it. Throws INVALID_ARGUMENT on bad input. */
 export async function simulateScenario(file: string, options: SimulateOptions): Promise<void> {
+  saveMemory();
   const scenarioFile = await readScenarioFile(file);
   const read = await readScenario(scenarioFile);
   const strategies = await strategiesOf(read, options.strategy);
@@ -41,10 +43,8 @@ export async function simulateScenario(file: string, options: SimulateOptions): 
 
   const under = ({ scenario }: ReadScenario): Job[] => strategies.map((strategy) => ({ scenario, strategy }));
   const jobs = [...swept.flatMap(({ scenarios }) => scenarios.flatMap(under)), ...under(read)];
-  const results = await runAll(jobs, {
-    threads: options.threads,
-    onProgress: progress(),
-  });
+  const runs = new Runs(options);
+  const results = await runs.run(jobs, progress()).finally(() => runs.close());
   const next = () => results.splice(0, strategies.length);
   const sweep: SweepResult[] = swept.map(({ sweep: { parameter, values } }) => {
     const points = values.map(next);

@@ -2,12 +2,16 @@ import { resolve } from "node:path";
 import { chargingRange } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
 import type { Measures } from "../planner/measures.ts";
-import { runAll } from "../planner/runs.ts";
+import type { Need } from "../planner/need.ts";
+import { areOverloaded, type StrategyResult } from "../planner/result.ts";
+import { type Job, Runs } from "../planner/runs.ts";
 import type { Scenario } from "../planner/scenario.ts";
 import { findStrategy } from "../planner/strategies.ts";
 import { percent } from "./comparison.ts";
 import { type Fields, isFields, type Value } from "./document.ts";
+import { saveMemory } from "./memory.ts";
 import { readScenario, readScenarioFile, type ScenarioFile } from "./scenario.ts";
+import { findSmallest } from "./search.ts";
 import { progress } from "./simulate.ts";
 import { quantity, unitOf, withValue } from "./sweep.ts";
 import { layOut, plain } from "./table.ts";
@@ -19,6 +23,8 @@ export interface SizeOptions {
   step?: string;
   strategy: string;
   json: boolean;
+  /** Runs go on to their end where the target is out of reach. */
+  fullCurve: boolean;
   threads?: number;
 }
 
@@ -29,6 +35,8 @@ interface Target {
   title: string;
   measure: (measures: Measures) => number;
   isMet: (measures: Measures) => boolean;
+  /** Out of reach, the target is not met. */
+  need: Need;
   /** Whether a larger size raises the value. */
   isRising: boolean;
 }
@@ -38,7 +46,8 @@ interface Point {
   value: number;
   /** The base load alone passes a limit: the connection is too small, whatever the vehicles get. */
   isOverloaded: boolean;
-  measures: Measures;
+  /** Null where the run was ended, as the target was out of reach. */
+  measures: Measures | null;
 }
 
 /** What `wattslot size` found. */
@@ -60,11 +69,15 @@ const COARSE = 8;
 const NOISE = 5e-4;
 const MOST_DOUBLINGS = 8;
 
+/** Strategy that takes no time, and whose smallest size is near that of others, as it delivers early what it can. */
+const GUIDE = "earliest-deadline";
+
 /**
  * Finds the smallest value of a parameter with which a scenario's target is met and no limit is passed, by bisection,
  * and prints the curve. Throws INVALID_ARGUMENT on bad input.
  */
 export async function sizeScenario(file: string, options: SizeOptions): Promise<void> {
+  saveMemory();
   const scenarioFile = await readScenarioFile(file);
   const target = readTarget(options.target);
   const { scenario, notes } = await readScenario(scenarioFile);
@@ -77,78 +90,89 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
   const step =
     options.step === undefined ? (/^Wh?$/.test(unit) ? 1000 : 1) : positive("--step", options.step);
   // A connection of nothing is one; a battery or a number of chargers is more than nothing.
-  const least = parameter.endsWith("maxPowerW") ? 0 : step;
-  const points = new Map<number, Point>();
-  const show = progress();
-  const tryAll = async (values: readonly number[]): Promise<void> => {
-    const fresh = [...new Set(values)].filter((value) => !points.has(value));
-    const jobs = [];
-    for (const value of fresh) {
-      const varied = await readScenario({
-        ...scenarioFile,
-        value: withValue(scenarioFile.value, parameter, value),
-      });
-      jobs.push({ scenario: varied.scenario, strategy });
-    }
-    const results = await runAll(jobs, {
-      threads: options.threads,
-      onProgress: show,
-    });
-    results.forEach(({ measures, circuits }, n) => {
-      const isOverloaded = circuits.some(({ powerW, limitW }) =>
-        powerW.some((w, k) => w > (limitW[k] ?? Number.POSITIVE_INFINITY) * (1 + 1e-6) + 1),
-      );
-      points.set(fresh[n], { value: fresh[n], isOverloaded, measures });
-    });
-  };
-  const isEnough = (value: number) => {
-    const point = points.get(value);
-    return (
-      point !== undefined &&
-      target.isMet(point.measures) &&
-      point.measures.violations === 0 &&
-      !point.isOverloaded
-    );
-  };
-
-  let high =
+  const least = parameter.endsWith("maxPowerW") ? 0 : 1;
+  const largest =
     options.to === undefined
-      ? stepsUp(largestOf(scenarioFile.value, parameter, scenario), step)
-      : stepsUp(positive("--to", options.to), step);
-  await tryAll([high]);
-  if (options.to === undefined) {
-    for (let n = 0; n < MOST_DOUBLINGS && !isEnough(high) && !isGridLimit(scenarioFile, parameter); n++) {
-      high *= 2;
-      await tryAll([high]);
+      ? largestOf(scenarioFile.value, parameter, scenario)
+      : positive("--to", options.to);
+  const mayDouble = options.to === undefined && !isGridLimit(scenarioFile, parameter);
+  const runs = new Runs(options);
+  const show = progress();
+  /** Sizes are whole numbers of steps here. */
+  const sizer = (under: string, points: Map<number, Point>) => async (sizes: readonly number[]) => {
+    // Begun from the end: the smallest, where power is scarce, take longest.
+    const fresh = sizes.filter((size) => !points.has(size)).sort((a, b) => b - a);
+    const jobs: Job[] = [];
+    for (const size of fresh) {
+      const value = withValue(scenarioFile.value, parameter, sizeValue(size, step));
+      const varied = await readScenario({ ...scenarioFile, value });
+      jobs.push({
+        scenario: varied.scenario,
+        strategy: under,
+        need: options.fullCurve ? undefined : target.need,
+      });
     }
-  }
-  const coarse = Array.from({ length: COARSE + 1 }, (_, n) =>
-    Math.max(least, Math.round((n * high) / COARSE / step) * step),
-  );
-  await tryAll(coarse);
-  const enough = coarse.find(isEnough);
-  let smallest: number | null = enough ?? null;
-  if (enough !== undefined) {
-    let low = coarse.filter((value) => value < enough).at(-1) ?? enough;
-    let best = enough;
-    while (best - low > step) {
-      const middle = low + Math.round((best - low) / 2 / step) * step;
-      await tryAll([middle]);
-      if (isEnough(middle)) best = middle;
-      else low = middle;
-    }
-    smallest = best;
+    const results = await runs.run(jobs, show);
+    results.forEach((result, n) => {
+      points.set(fresh[n], pointOf(sizeValue(fresh[n], step), result));
+    });
+    return sizes.map((size) => isEnough(target, points.get(size)));
+  };
+  const points = new Map<number, Point>();
+  const areEnough = sizer(strategy, points);
+  let smallest: number | undefined;
+  try {
+    let high = Math.max(1, Math.ceil(largest / step));
+    for (let n = 0; mayDouble && n < MOST_DOUBLINGS && !(await areEnough([high]))[0]; n++) high *= 2;
+    const coarse = Array.from({ length: COARSE + 1 }, (_, n) =>
+      Math.max(least, Math.round((n * high) / COARSE)),
+    );
+    const guess =
+      target.isRising && strategy !== GUIDE
+        ? await findSmallest([least, high], sizer(GUIDE, new Map()), { atOnce: runs.threads })
+        : undefined;
+    smallest = await findSmallest(coarse, areEnough, { atOnce: runs.threads, guess });
+  } finally {
+    await runs.close();
   }
   const curve = [...points.values()].sort((a, b) => a.value - b.value);
-  const isMonotone = curve.every(
-    ({ measures }, n) => n === 0 || !isWorse(target, measures, curve[n - 1].measures),
-  );
-  const result: SizeResult = { parameter, unit, target: target.text, strategy, smallest, isMonotone, curve };
+  const isMonotone = curve.every((point, n) => n === 0 || !isWorse(target, point, curve[n - 1]));
+  const result: SizeResult = {
+    parameter,
+    unit,
+    target: target.text,
+    strategy,
+    smallest: smallest === undefined ? null : sizeValue(smallest, step),
+    isMonotone,
+    curve,
+  };
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : formatSize(result, target));
 }
 
-function isWorse({ measure, isRising }: Target, larger: Measures, smaller: Measures): boolean {
-  const [more, less] = [measure(larger), measure(smaller)];
+/** Not off in the last digits, as what is added up is. */
+function sizeValue(size: number, step: number): number {
+  return Number((size * step).toPrecision(12));
+}
+
+function pointOf(value: number, { measures, circuits, endedMs }: StrategyResult): Point {
+  return {
+    value,
+    isOverloaded: areOverloaded(circuits),
+    measures: endedMs === undefined ? measures : null,
+  };
+}
+
+function isEnough({ isMet }: Target, point: Point | undefined): boolean {
+  if (point === undefined || point.measures === null) return false;
+  return isMet(point.measures) && point.measures.violations === 0 && !point.isOverloaded;
+}
+
+function isWorse(target: Target, larger: Point, smaller: Point): boolean {
+  // Where the target is out of reach nothing else is known.
+  if (larger.measures === null) return isEnough(target, smaller);
+  if (smaller.measures === null) return false;
+  const { measure, isRising } = target;
+  const [more, less] = [measure(larger.measures), measure(smaller.measures)];
   return (isRising ? less - more : more - less) > NOISE * Math.max(Math.abs(more), Math.abs(less));
 }
 
@@ -158,27 +182,31 @@ function formatSize(
 ): string {
   const sizes = new Map(curve.map(({ value }) => [value, sizeText(value, unit)]));
   const cells = (cell: (point: Point) => string) => curve.map(cell);
+  const measured = (cell: (measures: Measures) => string) =>
+    cells(({ measures }) => (measures === null ? "-" : cell(measures)));
   const [head, ...rows] = layOut([
     { title: "size", align: "right", cells: cells(({ value }) => sizes.get(value) ?? "") },
     {
       title: "delivered",
       align: "right",
-      cells: cells(({ measures }) => `${percent(measures).toFixed(2)}%`),
+      cells: measured((measures) => `${percent(measures).toFixed(2)}%`),
     },
     {
       title: "served",
       align: "right",
-      cells: cells(({ measures: { served, visits } }) => `${served}/${visits}`),
+      cells: measured(({ served, visits }) => `${served}/${visits}`),
     },
-    { title: "peak kW", align: "right", cells: cells(({ measures }) => (measures.peakW / 1000).toFixed(1)) },
-    { title: "cost", align: "right", cells: cells(({ measures }) => measures.totalCost.toFixed(2)) },
-    { title: "violations", align: "right", cells: cells(({ measures }) => `${measures.violations}`) },
+    { title: "peak kW", align: "right", cells: measured(({ peakW }) => (peakW / 1000).toFixed(1)) },
+    { title: "cost", align: "right", cells: measured(({ totalCost }) => totalCost.toFixed(2)) },
+    { title: "violations", align: "right", cells: measured(({ violations }) => `${violations}`) },
     {
       title: "",
       align: "left",
-      cells: cells(({ value, isOverloaded }) =>
-        value === smallest ? "<- smallest" : isOverloaded ? "base load over a limit" : "",
-      ),
+      cells: cells(({ value, isOverloaded, measures }) => {
+        if (value === smallest) return "<- smallest";
+        if (isOverloaded) return "base load over a limit";
+        return measures === null ? "out of reach" : "";
+      }),
     },
   ]);
   const answer =
@@ -200,8 +228,9 @@ function readTarget(text: string): Target {
   const [, name = "delivered", amount] = /^(?:(\w+)\s*[=:])?\s*(.+)$/.exec(text.trim()) ?? [];
   const share = /^(\d+(?:\.\d+)?)\s*%$/.exec(amount ?? "");
   const number = share === null ? quantity(amount ?? "") : Number(share[1]);
-  const ofShare = (title: string, measure: Target["measure"]): Target => ({
+  const ofShare = (title: string, need: Need, measure: Target["measure"]): Target => ({
     text,
+    need,
     title,
     measure,
     isMet: (measures) => measure(measures) >= number - 1e-9,
@@ -209,15 +238,18 @@ function readTarget(text: string): Target {
   });
   const ofAmount = (title: string, measure: Target["measure"]): Target => ({
     text,
+    need: {},
     title,
     measure,
     isMet: (measures) => measure(measures) <= number + 1e-9,
     isRising: false,
   });
   if (share !== null && number <= 100) {
-    if (name === "delivered") return ofShare("energy delivered", percent);
+    if (name === "delivered") return ofShare("energy delivered", { deliveredPercent: number }, percent);
     if (name === "served")
-      return ofShare("visits served", ({ served, visits }) => (visits === 0 ? 100 : (100 * served) / visits));
+      return ofShare("visits served", { servedPercent: number }, ({ served, visits }) =>
+        visits === 0 ? 100 : (100 * served) / visits,
+      );
   }
   if (share === null && number >= 0) {
     if (name === "peak") return ofAmount("the peak", ({ peakW }) => peakW);
@@ -236,10 +268,6 @@ function positive(option: string, text: string): number {
     "INVALID_ARGUMENT",
     `${option}: ${JSON.stringify(text)} is no number above 0 such as 50kW`,
   );
-}
-
-function stepsUp(value: number, step: number): number {
-  return Math.max(1, Math.ceil(value / step)) * step;
 }
 
 function circuitsOf({ value }: ScenarioFile): Fields[] {

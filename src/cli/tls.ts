@@ -21,16 +21,23 @@ export interface ClientTls {
   key?: string;
 }
 
+/** How a message calls the option with this flag. */
+export type NameOf = (flag: string) => string;
+
 /**
  * The credentials of a server; undefined is one without TLS. With a CA every client needs a
  * certificate of it. Throws INVALID_ARGUMENT with each wrong file, its option and what to do.
  */
-export function serverCredentials({ tlsCert, tlsKey, tlsCa }: ServerTls): ServerCredentials | undefined {
+export function serverCredentials(
+  { tlsCert, tlsKey, tlsCa }: ServerTls,
+  nameOf: NameOf,
+): ServerCredentials | undefined {
   const files = new PemFiles();
+  const [certName, keyName, caName] = ["--tls-cert", "--tls-key", "--tls-ca"].map(nameOf);
   if (tlsCa !== undefined && tlsCert === undefined && tlsKey === undefined)
-    files.refuse("--tls-ca", "needs a certificate of the server, too: give --tls-cert and --tls-key");
-  const pair = files.pair("--tls-cert", tlsCert, "--tls-key", tlsKey);
-  const ca = files.certificates("--tls-ca", tlsCa);
+    files.refuse(caName, "needs a certificate of the server, too: give --tls-cert and --tls-key");
+  const pair = files.pair(certName, tlsCert, keyName, tlsKey);
+  const ca = files.certificates(caName, tlsCa);
   files.throwIfAny();
   if (pair === undefined) return undefined;
   return ServerCredentials.createSsl(ca ?? null, [pair], ca !== undefined);

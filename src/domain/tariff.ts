@@ -1,7 +1,7 @@
-import { DateTime } from "luxon";
 import { HOUR_MS } from "./charging.ts";
 import type { Problem, Tariff, TimeOfUse, TimeOfUseRule } from "./problem.ts";
 import { rangeOver } from "./series.ts";
+import { wallClock } from "./wall-clock.ts";
 
 const MINUTE_MS = 60_000;
 // Offsets of the world's zones and their changes fall on quarters of an hour.
@@ -39,10 +39,12 @@ export function slotCarbon(problem: Problem): Float64Array {
 
 /** The price that the first fitting rule sets at an instant; undefined where no rule fits. */
 export function priceAt(tariff: TimeOfUse, timeZone: string, atMs: number): number | undefined {
-  const local = DateTime.fromMillis(atMs, { zone: timeZone });
-  const minute = local.hour * 60 + local.minute;
-  const day = local.month * 100 + local.day;
-  return tariff.rules.find((rule) => fits(rule, local.weekday, minute, day))?.pricePerKwh;
+  const local = wallClock(timeZone, atMs);
+  const minute = local.getUTCHours() * 60 + local.getUTCMinutes();
+  const day = (local.getUTCMonth() + 1) * 100 + local.getUTCDate();
+  // Monday is 1 and Sunday 7 (ISO 8601).
+  const weekday = local.getUTCDay() || 7;
+  return tariff.rules.find((rule) => fits(rule, weekday, minute, day))?.pricePerKwh;
 }
 
 /** A stretch of time over whose mean import the demand charge is reckoned. */

@@ -52,12 +52,15 @@ export function callOf(metadata: Metadata): Call {
   return call;
 }
 
+/** Told of each call that has ended: its method's full name with slashes, its code, and how long it took, s. */
+export type OnCallEnd = (path: string, code: string, seconds: number) => void;
+
 /**
  * Gives every call an id, returns it in the initial metadata, and writes one line to the log when
  * the call ends, however it ends. Calls of probes and tools (grpc.health, grpc.reflection) are
  * logged at debug.
  */
-export function observeCalls(logger: Logger): ServerInterceptor {
+export function observeCalls(logger: Logger, onEnd: OnCallEnd = () => {}): ServerInterceptor {
   return (method, nextCall) => {
     const startMs = performance.now();
     const call: Call = { requestId: randomUUID(), caller: ANYONE, facts: {}, logger };
@@ -67,7 +70,9 @@ export function observeCalls(logger: Logger): ServerInterceptor {
       if (isOver) return;
       isOver = true;
       const { requestId, facts } = call;
-      const durationMs = Math.round((performance.now() - startMs) * 10) / 10;
+      const tookMs = performance.now() - startMs;
+      onEnd(method.path, status[code], tookMs / 1000);
+      const durationMs = Math.round(tookMs * 10) / 10;
       const line = { requestId, method: method.path, code: status[code], durationMs, ...facts, reason };
       if (method.path.startsWith("/grpc.")) logger.debug(line, "call");
       else logger.info(line, "call");

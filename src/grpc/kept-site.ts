@@ -78,10 +78,7 @@ export function readKept({ site: row, series, sessions, evses, delivered }: Site
 }
 
 /** A vehicle's need as it stands at an instant, and from when what was measured is. */
-export function needNow(
-  { row, session, progress, efficiency, accepted }: KeptSession,
-  nowMs: number,
-): Session {
+function needNow({ row, session, progress, efficiency, accepted }: KeptSession, nowMs: number): Session {
   const arrivalMs = session.arrivalTime?.getTime() ?? row.put_ms;
   const drawn = drawnWh(progress, { putMs: row.put_ms, arrivalMs, allowed: accepted }, nowMs);
   return remaining(session, progress, { drawn, efficiency }, nowMs);

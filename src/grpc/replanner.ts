@@ -67,20 +67,12 @@ export class Replanner {
     await Promise.all(this.#inWork);
   }
 
-  /**
-   * Plans a site now, after whoever is planning it. A plan that somebody else has made since the call began will do.
-   * Never rejects but when the signal aborts.
-   */
+  /** Plans a site now, after whoever is planning it. Never rejects but when the signal aborts. */
   async planNow(key: SiteKey, signal: AbortSignal): Promise<ReoptimizeResult> {
     const { store } = this.#options;
-    const beganMs = Date.now();
     try {
-      while (!(await store.claim(key, Date.now()))) {
-        await sleep(50, undefined, { signal });
-        const { planned_ms, planned_revision, plan_status } = await store.getSite(key);
-        if (planned_ms >= beganMs)
-          return resultOf(key, { planStatus: plan_status, revision: planned_revision, commandCount: 0 });
-      }
+      // Whoever is planning it may have read its inputs before what the caller wants planned.
+      while (!(await store.claim(key, Date.now()))) await sleep(50, undefined, { signal });
       const done = await this.#plan(key);
       if (done === undefined)
         throw new WattslotError("ABORTED", "the site changes faster than it is planned; it stays due");

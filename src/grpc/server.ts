@@ -9,7 +9,7 @@ import { OptimizerServiceService } from "../gen/wattslot/v1/optimizer.ts";
 import { SiteServiceService } from "../gen/wattslot/v1/site.ts";
 import type { Store } from "../store/store.ts";
 import { authenticate, type TokenStore } from "./auth.ts";
-import { observeCalls } from "./calls.ts";
+import { type OnCallEnd, observeCalls } from "./calls.ts";
 import { bytesService } from "./handler.ts";
 import { createHealth } from "./health.ts";
 import { awaitRequest, CHANNEL_LIMITS, REQUEST_MS } from "./limits.ts";
@@ -35,6 +35,8 @@ export interface ServerOptions {
   credentials?: ServerCredentials;
   /** The tokens that let calls in. Default: every call is let in. */
   tokens?: TokenStore;
+  /** Told of each call that has ended. */
+  onCallEnd?: OnCallEnd;
   /** Longest time that calls in progress get to end when the server closes. */
   drainMs: number;
   /**
@@ -63,15 +65,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const names = [OPTIMIZER, CHARGING_NEEDS, ...(sites === undefined ? [] : [SITES])];
   const health = createHealth(names);
   // The first is nearest to the wire: it sees the calls that those after it refuse.
-  const interceptors = [observeCalls(logger), awaitRequest(REQUEST_MS)];
+  const interceptors = [observeCalls(logger, options.onCallEnd), awaitRequest(REQUEST_MS)];
   if (tokens !== undefined) interceptors.push(authenticate(tokens));
   const server = new Server({ ...CHANNEL_LIMITS, interceptors });
   server.addService(bytesService(OptimizerServiceService), optimizerService(engine, parallel));
   server.addService(bytesService(ChargingNeedsServiceService), chargingNeedsService(engine));
   server.addService(bytesService(HealthService), health.handlers);
   server.addService(bytesService(ServerReflectionService), reflectionService([...names, ...TOOLS]));
+  const closing = new AbortController();
   if (sites !== undefined)
-    server.addService(bytesService(SiteServiceService), siteService({ ...sites, engine, parallel }));
+    server.addService(
+      bytesService(SiteServiceService),
+      siteService({ ...sites, engine, parallel, closing: closing.signal }),
+    );
 
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const boundPort = await new Promise<number>((resolve, reject) => {
@@ -84,6 +90,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const drain = () =>
     new Promise<void>((resolve) => {
       health.drain();
+      closing.abort();
       const timer = setTimeout(() => {
         logger.warn({ drainMs }, "calls still in progress are cancelled");
         server.forceShutdown();

@@ -1,4 +1,3 @@
-import { IANAZone } from "luxon";
 import type {
   Circuit,
   Evse,
@@ -11,6 +10,7 @@ import type {
   Transformer,
 } from "../domain/problem.ts";
 import type { Series } from "../domain/series.ts";
+import { isZone } from "../domain/wall-clock.ts";
 import { voltagesOf, wattsPerAmpere } from "../domain/wiring.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import {
@@ -78,8 +78,7 @@ export function evseKey(stationId: string, evseId: number): string {
 export function readSite(findings: Findings, site: wire.Site, planStartMs: number): ReadSite {
   const siteId = findings.id("site.site_id", site.siteId);
   const timeZone = site.timeZone === "" ? "UTC" : site.timeZone;
-  // The look-up takes longer than all else in a small site.
-  if (timeZone !== "UTC" && !IANAZone.isValidZone(timeZone)) {
+  if (!isZone(timeZone)) {
     findings.wrong("site.time_zone", `${quote(timeZone)} is not an IANA time zone`);
   }
   const nominalVoltageV =

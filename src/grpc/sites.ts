@@ -26,7 +26,7 @@ import {
   type WatchCommandsRequest,
   type WatchCommandsResponse,
 } from "../gen/wattslot/v1/site.ts";
-import type { Answer, CommandRow, SessionRow, SiteKey, Store } from "../store/store.ts";
+import type { Answer, CommandRow, SessionRow, SiteInputs, SiteKey, Store } from "../store/store.ts";
 import { toProblem } from "./convert.ts";
 import { Findings, LARGEST, quote } from "./findings.ts";
 import { type Context, serverStream, unary } from "./handler.ts";
@@ -43,6 +43,8 @@ export interface SiteServiceOptions {
   replanner: Replanner;
   /** Sites of one Reoptimize in work at once. */
   parallel: number;
+  /** Aborts when the server takes no more calls: streams without an end are over then. */
+  closing: AbortSignal;
 }
 
 const LARGEST_PAGE = 1000;
@@ -189,12 +191,13 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       if (request.session === undefined) findings.wrong("session", "is required");
       findings.throwIfAny();
       const session = request.session!;
-      const site = await keptSite(store, key);
+      const inputs = await store.inputsOf(key);
+      const site = readKept(inputs);
       judgeSession(site, session, nowMs);
-      const isNew = await keepSession(store, key, session, nowMs);
+      const { row, isNew } = await keepSession(store, key, session, nowMs);
       if ((session.arrivalTime?.getTime() ?? nowMs) <= nowMs)
         await endOthers(store, key, site, session, nowMs);
-      return { state: await sessionState(store, key, session.sessionId), isNew };
+      return { state: stateIn(inputs, row, nowMs), isNew };
     }),
 
     reportProgress: change(service.reportProgress, async (request, key) => {
@@ -215,14 +218,14 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
         request.measuredTime === undefined ? nowMs : findings.time("measured_time", request.measuredTime),
       );
       findings.throwIfAny();
-      const { sessions } = await keptSite(store, key);
-      const vehicle = sessions.find(({ row }) => row.session_id === sessionId);
+      const inputs = await store.inputsOf(key);
+      const vehicle = readKept(inputs).sessions.find(({ row }) => row.session_id === sessionId);
       // While a command is out, nobody knows which of the two profiles it is that the vehicle draws by.
       const allowedW =
         vehicle !== undefined && vehicle.allowed === vehicle.accepted
           ? allowedAtW(vehicle.accepted, measuredMs)
           : undefined;
-      await store.changeSession(
+      const measuredRow = await store.changeSession(
         key,
         sessionId,
         (kept) => {
@@ -237,11 +240,12 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
             },
             allowedW,
           );
-          return { row: { ...fieldsOf(kept), progress: JSON.stringify(progress) }, isDue, value: undefined };
+          const row = { ...fieldsOf(kept), progress: JSON.stringify(progress) };
+          return { row, isDue, value: { ...kept, ...row } };
         },
         nowMs,
       );
-      return { state: await sessionState(store, key, sessionId) };
+      return { state: stateIn(inputs, measuredRow, nowMs) };
     }),
 
     endSession: change(service.endSession, async ({ sessionId }, key) => {
@@ -251,8 +255,8 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
 
     forwardEvChargingNeeds: change(service.forwardEvChargingNeeds, async (request, key, context) => {
       const nowMs = Date.now();
-      const site = await keptSite(store, key);
-      const { request: optimizeRequest, notices } = requestOf(site, nowMs);
+      const inputs = await store.inputsOf(key);
+      const { request: optimizeRequest, notices } = requestOf(readKept(inputs), nowMs);
       const answer = await answerNeeds(
         engine,
         {
@@ -268,12 +272,12 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       if (session === undefined)
         return { status: told, responseJson, rejection, state: undefined, notices: [...notices] };
       const awaits = told === ChargingNeedsStatus.ACCEPTED;
-      await keepSession(store, key, session, nowMs, { needsMs: nowMs, awaits });
+      const { row } = await keepSession(store, key, session, nowMs, { needsMs: nowMs, awaits });
       return {
         status: told,
         responseJson,
         rejection,
-        state: await sessionState(store, key, session.sessionId),
+        state: stateIn(inputs, row, nowMs),
         notices: [...notices, ...(plan?.notices ?? [])],
       };
     }),
@@ -329,7 +333,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     reoptimize: serverStream(service.reoptimize, (request, context) => reoptimize(options, request, context)),
 
     watchCommands: serverStream(service.watchCommands, (request, context) =>
-      watchCommands(store, request, context),
+      watchCommands(options, request, context),
     ),
 
     reportCommand: unary(
@@ -415,7 +419,7 @@ function judgeSession(site: KeptSite, session: Session, nowMs: number): void {
 
 /**
  * Keeps a session. `needs`: they were told by the vehicle and count from now on, and its charger may wait for a
- * profile. Of one that has ended nothing changes. Whether it is new.
+ * profile. Of one that has ended nothing changes. The session as it is kept then, and whether it is new.
  */
 function keepSession(
   store: Store,
@@ -423,13 +427,14 @@ function keepSession(
   session: Session,
   nowMs: number,
   needs?: { needsMs: number; awaits: boolean },
-): Promise<boolean> {
+): Promise<{ row: SessionRow; isNew: boolean }> {
   const bytes = Session.encode(session).finish();
-  return store.changeSession(
+  return store.changeSession<{ row: SessionRow; isNew: boolean }>(
     key,
     session.sessionId,
     (kept) => {
-      if (kept !== undefined && kept.ended_ms !== null) return { isDue: false, value: false };
+      if (kept !== undefined && kept.ended_ms !== null)
+        return { isDue: false, value: { row: kept, isNew: false } };
       const before: Progress = kept === undefined ? { needMeteredWh: 0 } : JSON.parse(kept.progress);
       const metered = before.meteredWh ?? 0;
       const isSoc = session.need?.$case === "stateOfCharge";
@@ -443,17 +448,19 @@ function keepSession(
         delete progress.socMeteredWh;
       }
       if (needs?.awaits) progress.awaitedMs = needs.needsMs;
+      const row = {
+        station_id: session.stationId,
+        evse_id: session.evseId,
+        session: bytes,
+        progress: JSON.stringify(progress),
+        put_ms: kept?.put_ms ?? nowMs,
+        ended_ms: null,
+      };
+      const ids = { tenant: key.tenant, site_id: key.siteId, session_id: session.sessionId };
       return {
-        row: {
-          station_id: session.stationId,
-          evse_id: session.evseId,
-          session: bytes,
-          progress: JSON.stringify(progress),
-          put_ms: kept?.put_ms ?? nowMs,
-          ended_ms: null,
-        },
+        row,
         isDue: isOther || needs !== undefined,
-        value: kept === undefined,
+        value: { row: { ...ids, ...row }, isNew: kept === undefined },
       };
     },
     nowMs,
@@ -493,14 +500,10 @@ function fieldsOf({ station_id, evse_id, session, progress, put_ms, ended_ms }: 
   return { station_id, evse_id, session, progress, put_ms, ended_ms };
 }
 
-async function sessionState(
-  store: Store,
-  key: SiteKey,
-  sessionId: string,
-): Promise<SessionState | undefined> {
-  const { sessions } = await keptSite(store, key);
-  const kept = sessions.find(({ row }) => row.session_id === sessionId);
-  return kept === undefined ? undefined : stateOf(kept, Date.now());
+/** A session as callers see it, by what else is known of its site; undefined where it has ended. */
+function stateIn(inputs: SiteInputs, row: SessionRow, nowMs: number): SessionState | undefined {
+  if (row.ended_ms !== null) return undefined;
+  return stateOf(readKept({ ...inputs, sessions: [row] }).sessions[0], nowMs);
 }
 
 function noSession(sessionId: string): WattslotError {
@@ -654,7 +657,7 @@ async function* givenStale(
 
 /** Sends commands as they are released, without an end; what is sent and not answered comes again to whoever asks. */
 async function* watchCommands(
-  store: Store,
+  { store, closing }: SiteServiceOptions,
   { cursor, siteIds }: WatchCommandsRequest,
   {
     signal,
@@ -670,13 +673,16 @@ async function* watchCommands(
     findings.tooLarge("site_ids", `at most ${MOST_SITE_IDS}, has ${siteIds.length}`);
   findings.throwIfAny();
   let after = cursor === "" ? 0 : Number(cursor);
+  const over = AbortSignal.any([signal, closing]);
   for (;;) {
+    if (closing.aborted) throw new WattslotError("UNAVAILABLE", "the server is closing: watch again");
     const rows = await store.takeCommands(tenant, after, { siteIds, limit: COMMANDS_AT_ONCE }, Date.now());
     for (const row of rows) {
       yield commandOf(row);
       after = row.seq ?? after;
     }
-    if (rows.length < COMMANDS_AT_ONCE) await sleep(WATCH_MS, undefined, { signal });
+    if (rows.length < COMMANDS_AT_ONCE) await sleep(WATCH_MS, undefined, { signal: over }).catch(() => {});
+    signal.throwIfAborted();
   }
 }
 

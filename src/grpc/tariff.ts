@@ -1,6 +1,7 @@
 import { DateTime } from "luxon";
 import type { Tariff, TimeOfUseRule } from "../domain/problem.ts";
 import type { Series } from "../domain/series.ts";
+import { wallClock } from "../domain/wall-clock.ts";
 import type * as wire from "../gen/wattslot/v1/optimizer.ts";
 import { BOUNDS } from "./bounds.ts";
 import { type Findings, LARGEST } from "./findings.ts";
@@ -164,17 +165,19 @@ function firstHole(
   const days = new Map<string, Uint8Array>();
   const quarterMs = QUARTER_MINUTES * MINUTE_MS;
   for (let at = Math.floor(startMs / quarterMs) * quarterMs; at < endMs; at += quarterMs) {
-    const local = DateTime.fromMillis(at, { zone: timeZone });
-    if (!local.isValid) return undefined;
-    const { month, day, weekday } = local;
-    const key = `${weekday} ${month} ${day}`;
-    const covered = days.get(key) ?? coverage(rules, weekday, month * 100 + day);
+    const local = wallClock(timeZone, at);
+    if (Number.isNaN(local.getTime())) return undefined;
+    const weekday = local.getUTCDay() || 7;
+    const day = (local.getUTCMonth() + 1) * 100 + local.getUTCDate();
+    const key = `${weekday} ${day}`;
+    const covered = days.get(key) ?? coverage(rules, weekday, day);
     days.set(key, covered);
     for (let n = 0; n < QUARTER_MINUTES; n++) {
       const fromMs = at + n * MINUTE_MS;
       if (fromMs + MINUTE_MS <= startMs || fromMs >= endMs) continue;
-      if (covered[local.hour * 60 + local.minute + n] === 0) {
-        return local.plus({ minutes: n }).toFormat("yyyy-MM-dd HH:mm");
+      if (covered[local.getUTCHours() * 60 + local.getUTCMinutes() + n] === 0) {
+        const hole = new Date(local.getTime() + n * MINUTE_MS).toISOString();
+        return hole.slice(0, 16).replace("T", " ");
       }
     }
   }

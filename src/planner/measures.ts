@@ -3,7 +3,7 @@ import type { Problem } from "../domain/problem.ts";
 import { exportPrices } from "../domain/surplus.ts";
 import { slotCarbon, slotPrices } from "../domain/tariff.ts";
 import type { Scenario } from "./scenario.ts";
-import { otherLoadWh, type Run } from "./simulate.ts";
+import { CONTENT_WH, otherLoadWh, type Run } from "./simulate.ts";
 
 /** What a run is judged by. Energies at the meter; money in the tariff's currency, 0 without one. */
 export interface Measures {
@@ -80,7 +80,7 @@ export function measureRun(scenario: Scenario, run: Run): Measures {
       visits.reduce((wh, { energyWh }) => wh + energyWh, 0) + turnedAwayWh.reduce((wh, one) => wh + one, 0),
     deliveredWh: run.visits.reduce((wh, { metWh }) => wh + metWh, 0),
     givenWh: run.visits.reduce((wh, { givenWh }) => wh + givenWh, 0),
-    served: run.visits.filter(({ metWh }, i) => metWh >= visits[i].energyWh - 0.5).length,
+    served: run.visits.filter(({ metWh }, i) => metWh >= visits[i].energyWh - CONTENT_WH).length,
     visits: shares.length,
     turnedAway: turnedAwayWh.length,
     shares: {

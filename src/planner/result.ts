@@ -59,6 +59,8 @@ export interface VisitResult {
 export interface StrategyResult {
   name: string;
   title: string;
+  /** Where the run was ended before the scenario's end: when. All else is of what happened until then. */
+  endedMs?: number;
   measures: Measures;
   /** Drawn by the vehicles less what they gave, mean of each slot. */
   powerW: number[];
@@ -74,15 +76,18 @@ export interface StrategyResult {
     slotWh: number[];
   }[];
   /** Parents before children. */
-  circuits: {
-    circuitId: string;
-    /** Vehicles, base load and what the battery charges, mean of each slot. */
-    powerW: number[];
-    /** The lowest of its limits as a power. */
-    limitW: (number | null)[];
-    /** What one more kWh through it would be worth, as the last plan for the slot had it; 0 without plans. */
-    shadowPricePerKwh: number[];
-  }[];
+  circuits: CircuitResult[];
+}
+
+/** What a circuit carried. */
+export interface CircuitResult {
+  circuitId: string;
+  /** Vehicles, base load and what the battery charges, mean of each slot. */
+  powerW: number[];
+  /** The lowest of its limits as a power. */
+  limitW: (number | null)[];
+  /** What one more kWh through it would be worth, as the last plan for the slot had it; 0 without plans. */
+  shadowPricePerKwh: number[];
 }
 
 /** Measures over the values of one parameter. */
@@ -131,30 +136,51 @@ export function scenarioResult(scenario: Scenario): ScenarioResult {
 
 /** A run as it stands in a result. */
 export function strategyResult(scenario: Scenario, run: Run): StrategyResult {
-  const { circuits } = scenario.base.site;
-  const { slotStartsMs } = run;
-  const inWatts = (wh: Float64Array) =>
-    Array.from(wh, (one, k) => (one * HOUR_MS) / (slotStartsMs[k + 1] - slotStartsMs[k]));
-  const baseW = circuitLoads(scenario, slotStartsMs);
+  const { slotStartsMs, endedMs } = run;
   return {
     name: run.strategy.name,
     title: run.strategy.title,
+    ...(endedMs === undefined ? {} : { endedMs }),
     measures: measureRun(scenario, run),
-    powerW: inWatts(run.chargedWh),
-    batteryW: inWatts(run.batteryWh),
+    powerW: inWatts(slotStartsMs, run.chargedWh),
+    batteryW: inWatts(slotStartsMs, run.batteryWh),
     visits: run.visits.map(({ drawnWh, contentMs, firstSlot, slotWh }) => ({
       drawnWh,
       ...(contentMs === undefined ? {} : { contentMs }),
       firstSlot,
-      slotWh: [...slotWh],
+      slotWh,
     })),
-    circuits: circuits.map(({ circuitId }, c) => ({
-      circuitId,
-      powerW: inWatts(run.circuits[c].drawnWh).map((w, k) => w + baseW[c][k]),
-      limitW: limitsOf(scenario, slotStartsMs, c),
-      shadowPricePerKwh: [...run.circuits[c].shadowPricePerKwh],
-    })),
+    circuits: circuitResults(scenario, slotStartsMs, run.circuits),
   };
+}
+
+/** The circuits of a run; without one, as they are with base load alone. */
+export function circuitResults(
+  scenario: Scenario,
+  slotStartsMs: readonly number[],
+  runs?: Run["circuits"],
+): CircuitResult[] {
+  const baseW = circuitLoads(scenario, slotStartsMs);
+  return scenario.base.site.circuits.map(({ circuitId }, c) => ({
+    circuitId,
+    powerW:
+      runs === undefined
+        ? [...baseW[c]]
+        : inWatts(slotStartsMs, runs[c].drawnWh).map((w, k) => w + baseW[c][k]),
+    limitW: limitsOf(scenario, slotStartsMs, c),
+    shadowPricePerKwh: runs === undefined ? [] : [...runs[c].shadowPricePerKwh],
+  }));
+}
+
+/** Whether a circuit carries more than its limit in the mean of a slot. */
+export function areOverloaded(circuits: readonly CircuitResult[]): boolean {
+  return circuits.some(({ powerW, limitW }) =>
+    powerW.some((w, k) => w > (limitW[k] ?? Number.POSITIVE_INFINITY) * (1 + 1e-6) + 1),
+  );
+}
+
+function inWatts(slotStartsMs: readonly number[], wh: Float64Array): number[] {
+  return Array.from(wh, (one, k) => (one * HOUR_MS) / (slotStartsMs[k + 1] - slotStartsMs[k]));
 }
 
 /** Lowest limit of a circuit in each slot, all three lines at theirs; null where it has none. */

@@ -15,6 +15,8 @@ import type { Strategy } from "./strategy.ts";
 /** What came of a scenario under a strategy. */
 export interface Run {
   strategy: Strategy;
+  /** When it was ended before the scenario's end, as it was not worth going on; what came of it is until then. */
+  endedMs: number | undefined;
   /** One for each visit. */
   visits: VisitRun[];
   slotStartsMs: number[];
@@ -60,7 +62,7 @@ export interface VisitRun {
   /** Times that it stopped drawing before it was content, and drew again. */
   interruptions: number;
   /** Drawn less given in each slot from the one of its arrival on, Wh. */
-  slotWh: Float64Array;
+  slotWh: number[];
   firstSlot: number;
 }
 
@@ -82,13 +84,15 @@ interface Present {
 }
 
 /** What is left of a need that nobody waits for, Wh. */
-const CONTENT_WH = 0.5;
+export const CONTENT_WH = 0.5;
 const MAX_EXCESSES = 20;
 
 export interface SimulateOptions {
   signal?: AbortSignal;
   /** Told how much of the time has passed, 0 to 1. */
-  onProgress?: (share: number) => void;
+  onProgress?: ((share: number) => void) | undefined;
+  /** Asked before every decision; the run ends where it is not worth going on. */
+  isPointless?: ((run: Run, atMs: number) => boolean) | undefined;
 }
 
 /**
@@ -100,17 +104,17 @@ export interface SimulateOptions {
 export async function simulate(
   scenario: Scenario,
   strategy: Strategy,
-  { signal, onProgress }: SimulateOptions = {},
+  { signal, onProgress, isPointless }: SimulateOptions = {},
 ): Promise<Run> {
   const { base, startMs, endMs, visits } = scenario;
   const slotStartsMs = slotsOf(scenario);
   const slotCount = slotStartsMs.length - 1;
   const run: Run = {
     strategy,
+    endedMs: undefined,
     visits: visits.map(({ said, departureMs }) => {
       const firstSlot = slotAt(slotStartsMs, said.arrivalMs);
       const slots = Math.max(0, Math.min(slotCount, slotAt(slotStartsMs, departureMs) + 1) - firstSlot);
-      const slotWh = new Float64Array(slots);
       return {
         drawnWh: 0,
         givenWh: 0,
@@ -118,7 +122,8 @@ export async function simulate(
         contentMs: undefined,
         changes: 0,
         interruptions: 0,
-        slotWh,
+        // One of the many small ones of a large scenario: a plain array takes half of a typed one.
+        slotWh: new Array<number>(slots).fill(0),
         firstSlot,
       };
     }),
@@ -144,6 +149,10 @@ export async function simulate(
   let next = 0;
   for (let atMs = startMs; atMs < endMs; ) {
     signal?.throwIfAborted();
+    if (isPointless?.(run, atMs)) {
+      run.endedMs = atMs;
+      break;
+    }
     here = here.filter(({ visit }) => visit.departureMs > atMs);
     for (; next < visits.length && visits[next].said.arrivalMs <= atMs; next++) {
       if (visits[next].departureMs > atMs)

@@ -2,6 +2,7 @@ import { parentPort } from "node:worker_threads";
 import { WattslotError } from "../domain/errors.ts";
 import { createGlpk } from "../solve/glpk.ts";
 import { createHighs } from "../solve/highs.ts";
+import { outOfReach } from "./need.ts";
 import { strategyResult } from "./result.ts";
 import type { Job, Told } from "./runs.ts";
 import { simulate } from "./simulate.ts";
@@ -14,7 +15,7 @@ const tell = (told: Told) => parentPort?.postMessage(told);
 /** Share of a run between two words of its progress. */
 const STEP = 0.01;
 
-parentPort?.on("message", async ({ scenario, strategy }: Job) => {
+parentPort?.on("message", async ({ scenario, strategy, need }: Job) => {
   try {
     const factory = await findStrategy(strategy);
     let told = 0;
@@ -24,6 +25,7 @@ parentPort?.on("message", async ({ scenario, strategy }: Job) => {
         told = share;
         tell({ share });
       },
+      isPointless: need && outOfReach(scenario, need),
     });
     tell({ result: strategyResult(scenario, run) });
   } catch (error) {

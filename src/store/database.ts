@@ -273,7 +273,10 @@ function postgresOf(pool: pg.Pool): PostgresPool {
       let isBroken = false;
       const query = async (sql: string, parameters: readonly unknown[]) => {
         try {
-          return await client.query(sql, [...parameters]);
+          const result = await client.query(sql, [...parameters]);
+          // So the server answers where a query has failed before, and nobody has said so.
+          if (sql === "commit" && result.command !== "COMMIT") throw new Error("it was rolled back");
+          return result;
         } catch (cause) {
           // What can't be rolled back ends with its connection: to say so would hide the fault before it.
           if (sql !== "rollback") throw postgresFault(cause);

@@ -113,15 +113,6 @@ async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<vo
   await schema.createIndex("commands_seq").on("commands").columns(["tenant", "seq"]).unique().execute();
   await schema.createIndex("commands_open").on("commands").columns(["state", "delivered_ms"]).execute();
   await schema.createIndex("commands_answered").on("commands").column("answered_ms").execute();
-  await schema
-    .createTable("tokens")
-    .addColumn("token_id", text, (column) => column.primaryKey())
-    .addColumn("hash", bytes, (column) => column.notNull())
-    .addColumn("tenant", text, (column) => column.notNull())
-    .addColumn("scopes", text, (column) => column.notNull())
-    .addColumn("expires_ms", "bigint")
-    .addColumn("created_ms", "bigint", (column) => column.notNull())
-    .execute();
 }
 
 /**

@@ -349,11 +349,33 @@ export class Store {
     return rows.map(({ site_id }) => site_id);
   }
 
-  async tenants(): Promise<string[]> {
-    const rows = await this.#database.read((tables) =>
-      tables.selectFrom("tenants").select("tenant").orderBy("tenant").execute(),
-    );
-    return rows.map(({ tenant }) => tenant);
+  /** What waits: sites to be planned, and commands for an answer; 0 ms where nothing does. */
+  async backlog(
+    nowMs: number,
+  ): Promise<{ dueSites: number; oldestDueMs: number; openCommands: number; oldestPlanMs: number }> {
+    return this.#database.snapshot(async (tables) => {
+      const due = await tables
+        .selectFrom("sites")
+        .select(({ fn }) => [fn.countAll<number>().as("n"), fn.min("due_ms").as("oldest")])
+        .where("due_ms", "<=", nowMs)
+        .executeTakeFirstOrThrow();
+      const open = await tables
+        .selectFrom("commands")
+        .select(({ fn }) => fn.countAll<number>().as("n"))
+        .where("state", "in", ["held", "released", "delivered"])
+        .executeTakeFirstOrThrow();
+      const planned = await tables
+        .selectFrom("sites")
+        .select(({ fn }) => fn.min("planned_ms").as("oldest"))
+        .where("planned_ms", ">", 0)
+        .executeTakeFirstOrThrow();
+      return {
+        dueSites: Number(due.n),
+        oldestDueMs: nowMs - (due.oldest ?? nowMs),
+        openCommands: Number(open.n),
+        oldestPlanMs: nowMs - (planned.oldest ?? nowMs),
+      };
+    });
   }
 
   /** Sites that are due and that nobody is planning, claimed for the caller: the longest due first. */

@@ -10,7 +10,6 @@ export interface Tables {
   evses: EvseTable;
   plans: PlanTable;
   commands: CommandTable;
-  tokens: TokenTable;
 }
 
 interface TenantTable {
@@ -119,14 +118,4 @@ interface CommandTable {
   delivered_ms: number | null;
   answered_ms: number | null;
   detail: string;
-}
-
-interface TokenTable {
-  token_id: string;
-  hash: Uint8Array;
-  tenant: string;
-  /** Separated by spaces. */
-  scopes: string;
-  expires_ms: number | null;
-  created_ms: number;
 }

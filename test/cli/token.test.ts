@@ -130,7 +130,7 @@ describe("bad input ends with 2", () => {
     if (content !== undefined) writeFileSync(bad, content);
     const { code, stderr } = await wattslot(["serve", "--port", "0", "--tokens", bad]);
     expect(code).toBe(2);
-    expect(stderr).toBe(`wattslot: ${bad}: ${message}\n`);
+    expect(stderr).toBe(`wattslot: --tokens ${bad}: ${message}\n`);
   });
 
   test("a file that can't be written ends with 1", async () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
 import { testEngine } from "../support/engine.ts";
+import { type Kept, keepSites } from "../support/kept.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -15,18 +16,31 @@ const folder = `${root}dist/readme`;
 const readme = readFileSync(`${root}README.md`, "utf8");
 
 let engine: Engine;
+let kept: Kept;
 let server: RunningServer;
 beforeAll(async () => {
   engine = testEngine();
+  kept = await keepSites(engine);
   const logger = pino({ level: "silent" });
-  server = await startServer({ engine, host: "127.0.0.1", port: 0, logger, drainMs: 1000 });
+  const { sites } = kept;
+  server = await startServer({ engine, host: "127.0.0.1", port: 0, logger, drainMs: 1000, sites });
   mkdirSync(folder, { recursive: true });
 });
 afterAll(async () => {
   await server.close();
+  await kept.forget();
   await engine.close();
   rmSync(folder, { recursive: true });
 });
+
+/** The README's example in which a word stands. */
+function exampleWith(word: string): string {
+  const found = [...readme.matchAll(/```ts\n(.*?)```/gs)]
+    .map(([, text]) => text)
+    .filter((text) => text.includes(word));
+  expect(found).toHaveLength(1);
+  return found[0];
+}
 
 /** Compiles a file in the folder and runs it. */
 async function compiled(name: string): Promise<{ stdout: string }> {
@@ -50,10 +64,17 @@ test("the client example type-checks, runs, and prints a profile for the charger
   });
 });
 
+test("the example of a site that is remembered type-checks, runs, and prints the command for its charger", async () => {
+  const example = exampleWith("connectSites");
+  writeFileSync(`${folder}/sites.ts`, example.replace("127.0.0.1:50051", `127.0.0.1:${server.port}`));
+  const { stdout } = await compiled("sites");
+  const [stationId, payloadJson] = stdout.trimEnd().split(" ");
+  expect(stationId).toBe("CS1");
+  expect(JSON.parse(payloadJson)).toMatchObject({ evseId: 1, chargingProfile: { transactionId: "tx" } });
+});
+
 test("the example of OCPP on its own type-checks, runs, and prints what its comments say", async () => {
-  const [, [, example]] = [...readme.matchAll(/```ts\n(.*?)```/gs)];
-  expect(example).toContain("compositeSchedule");
-  writeFileSync(`${folder}/ocpp.ts`, example);
+  writeFileSync(`${folder}/ocpp.ts`, exampleWith("compositeSchedule"));
   const { stdout } = await compiled("ocpp");
   expect(stdout).toContain("K01.FR.26 UnsupportedRateUnit chargingSchedule[0].chargingRateUnit");
   expect(stdout).toMatch(/startPeriod: 0,.*limit: 16.*startPeriod: 3600,.*limit: 32/s);

@@ -121,6 +121,7 @@ export function fakeEngine(onCall: (call: EngineCall) => void = () => {}): FakeE
       });
       return planned.finally(() => inWork--);
     },
+    load: () => ({ workers: 1, busy: Math.min(1, inWork), queued: Math.max(0, inWork - 1) }),
     close: async () => {},
   };
   return engine;

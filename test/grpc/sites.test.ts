@@ -1,16 +1,13 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
 import { PlanStatus } from "../../src/grpc/client.ts";
-import { Replanner } from "../../src/grpc/replanner.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
 import { CommandResult, connectSites, SeriesKind, type Sites } from "../../src/grpc/site-client.ts";
-import { Store } from "../../src/store/store.ts";
 import { testEngine } from "../support/engine.ts";
+import { type Kept, keepSites } from "../support/kept.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -19,7 +16,6 @@ async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await sleep(15);
 }
 const ANSWER_MS = 1500;
-const RETRY_MS = 60_000;
 
 let engine: Engine;
 beforeAll(() => {
@@ -27,41 +23,32 @@ beforeAll(() => {
 });
 afterAll(() => engine.close());
 
-let folder: string;
-let store: Store;
-let replanner: Replanner;
+let kept: Kept;
 let server: RunningServer;
 let sites: Sites;
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "wattslot-sites-"));
-  await open();
-});
+beforeEach(() => open());
 afterEach(async () => {
   await shut();
-  rmSync(folder, { recursive: true });
+  rmSync(kept.folder, { recursive: true });
 });
 
-async function open(): Promise<void> {
-  const logger = pino({ level: "silent" });
-  store = await Store.open({ folder }, { debounceMs: 20, answerMs: ANSWER_MS, retryMs: RETRY_MS });
-  replanner = new Replanner({ store, engine, logger, parallel: 2, everyMs: Infinity, keepMs: 1e10 });
+async function open(folder?: string): Promise<void> {
+  kept = await keepSites(engine, { answerMs: ANSWER_MS, ...(folder === undefined ? {} : { folder }) });
   server = await startServer({
     engine,
     host: "127.0.0.1",
     port: 0,
-    logger,
+    logger: pino({ level: "silent" }),
     drainMs: 0,
-    sites: { store, replanner },
+    sites: kept.sites,
   });
-  replanner.start();
   sites = connectSites(`127.0.0.1:${server.port}`);
 }
 
 async function shut(): Promise<void> {
   sites.close();
   await server.close();
-  await replanner.close();
-  await store.close();
+  await kept.stop();
 }
 
 // Two chargers of 22.08 kW behind 22.08 kW: both at once get half.
@@ -152,12 +139,13 @@ describe("sites", () => {
     const { etag } = await sites.putSite({ site: SITE });
     await sites.putSession(vehicle("A"));
     await planned(1);
+    const { folder } = kept;
     await shut();
-    await open();
-    const kept = await sites.getSite({ siteId: "depot" });
-    expect(kept.etag).toBe(etag);
-    expect(kept.site).toMatchObject({ siteId: "depot" });
-    expect(kept.sessions.map(({ session }) => session?.sessionId)).toEqual(["s-A"]);
+    await open(folder);
+    const known = await sites.getSite({ siteId: "depot" });
+    expect(known.etag).toBe(etag);
+    expect(known.site).toMatchObject({ siteId: "depot" });
+    expect(known.sessions.map(({ session }) => session?.sessionId)).toEqual(["s-A"]);
     const { plan } = await sites.getPlan({ siteId: "depot" });
     expect(plan?.sessionPlans[0].plannedEnergyWh).toBeCloseTo(40_000, -2);
   });
@@ -286,14 +274,17 @@ describe("progress", () => {
     const taker = (first?.powerW[0] ?? 0) > 10_000 ? "A" : "B";
     const otherWh = async () => (await planOf((id) => id !== taker))?.plannedEnergyWh ?? 0;
     expect(await otherWh()).toBeLessThan(50_000);
-    await sites.reportProgress({ siteId: "depot", sessionId: `s-${taker}`, powerW: 3000 });
+    const report = async (powerW: number) =>
+      (await sites.reportProgress({ siteId: "depot", sessionId: `s-${taker}`, powerW })).state?.takenPowerW;
+    // While a command is out, what it takes says nothing.
+    await until(async () => (await report(3000)) !== undefined);
     // It is left the least that it can charge with, 4.14 kW; the other one has the rest of 88.3 kWh.
     await until(async () => (await otherWh()) > 65_000);
     const { sessions } = await sites.getSite({ siteId: "depot" });
     const state = sessions.find(({ session }) => session?.stationId === taker);
     expect(state?.takenPowerW).toBeCloseTo(3600, 6);
     // It takes all that it may.
-    await sites.reportProgress({ siteId: "depot", sessionId: `s-${taker}`, powerW: 4100 });
+    await until(async () => (await report(4100)) === undefined);
     await until(async () => (await otherWh()) < 50_000);
     await watched.stop();
   });

@@ -734,6 +734,19 @@ await onBothEngines((bench) => {
       expect(await dues()).toEqual([T + 50, T + 60, T + DEBOUNCE_MS]);
     });
 
+    it("knows what waits", async () => {
+      const store = await bench.open();
+      const nothing = { dueSites: 0, oldestDueMs: 0, openCommands: 0, oldestPlanMs: 0 };
+      expect(await store.backlog(T)).toEqual(nothing);
+      await putSite(store, KEY, T);
+      await putSite(store, keyOf("other", "u"), T + 10);
+      expect(await store.backlog(T)).toEqual(nothing);
+      expect(await store.backlog(T + DEBOUNCE_MS + 30)).toEqual({ ...nothing, dueSites: 2, oldestDueMs: 30 });
+      await plan(store, KEY, [command("A"), command("B"), command("C", 1)], T + 5);
+      await answer(store, (await take(store))[0], "accepted");
+      expect(await store.backlog(T + 50)).toEqual({ ...nothing, openCommands: 2, oldestPlanMs: 45 });
+    });
+
     it("goes on past sites that are deleted meanwhile", async () => {
       const place = await bench.place();
       const [store, other] = [await bench.open(place), await bench.open(place)];

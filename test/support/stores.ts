@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { afterAll, afterEach, describe, expect } from "vitest";
 import { type ErrorCode, WattslotError } from "../../src/domain/errors.ts";
 import { type Database, openDatabase, type Place } from "../../src/store/database.ts";
@@ -41,12 +42,26 @@ export async function onBothEngines(body: (bench: Bench) => void): Promise<void>
 function bench(engine: Bench["engine"], postgres: Postgres | undefined): Bench {
   const opened: { close(): Promise<void> }[] = [];
   const folders: string[] = [];
+  const used: string[] = [];
+  const clean: string[] = [];
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((one) => one.close()));
     for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+    // It takes a tenth of the time that a new database does.
+    for (const url of used.splice(0)) {
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      await client.query("drop schema public cascade; create schema public");
+      await client.end();
+      clean.push(url);
+    }
   });
   const place = async (): Promise<Place> => {
-    if (postgres !== undefined) return { url: await postgres.url() };
+    if (postgres !== undefined) {
+      const url = clean.pop() ?? (await postgres.url());
+      used.push(url);
+      return { url };
+    }
     const folder = mkdtempSync(join(tmpdir(), "wattslot-store-"));
     folders.push(folder);
     return { folder };
