@@ -44,8 +44,13 @@ export class Replanner {
     this.#options = options;
   }
 
+  /** What was in work when a process died is planned when one starts. */
   start(): void {
-    this.#loop = this.#planDue();
+    const { store, logger } = this.#options;
+    this.#loop = store
+      .unclaimAll()
+      .catch((error) => logger.error({ err: error }, "claims can't be let go"))
+      .then(() => this.#planDue());
     this.#housekeeping = this.#keepHouse();
   }
 

@@ -77,6 +77,9 @@ export function connectSites(
     // A stream of commands is silent for long: a server that has gone without a word is noticed all the same.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    // One that comes back is found soon; the default waits for up to two minutes.
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 5000,
     interceptors: token === undefined ? [] : [bearing(token)],
   });
   return {

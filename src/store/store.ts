@@ -472,6 +472,13 @@ export class Store {
     });
   }
 
+  /** Lets go of all claims, some of which may be of planners that died. Those that live lose no more than some work. */
+  async unclaimAll(): Promise<void> {
+    await this.#database.write((tx) =>
+      tx.updateTable("sites").set({ claimed_until_ms: 0 }).where("claimed_until_ms", ">", 0).execute(),
+    );
+  }
+
   /** Lets go of a claimed site whose plan is not wanted any more: it stays due. */
   async unclaim(key: SiteKey): Promise<void> {
     await this.#database.write((tx) => this.#set(tx, key, { claimed_until_ms: 0 }));
