@@ -151,6 +151,8 @@ async function start(args: string[]): Promise<Replica> {
   const child = spawn(process.execPath, ["dist/src/cli/main.js", ...flags], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  // However this ends, as by a reader that has seen enough.
+  process.once("exit", () => child.kill());
   for await (const line of createInterface({ input: child.stdout! })) {
     const { msg, port, metricsPort } = JSON.parse(line) as { msg: string; port: number; metricsPort: number };
     if (msg !== "listening") continue;
