@@ -82,6 +82,7 @@ export class Findings {
     if (value.length > LARGEST.idLength) {
       this.wrong(field, `must have at most ${LARGEST.idLength} characters, has ${value.length}`);
     }
+    if (value.includes("\0")) this.wrong(field, "must not contain the character NUL");
     return value;
   }
 

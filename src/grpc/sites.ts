@@ -149,6 +149,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
         },
       ) => {
         const findings = new Findings();
+        findings.optionalId("page_token", pageToken);
         const size = pageSize === 0 ? USUAL_PAGE : findings.whole("page_size", pageSize, 1, LARGEST_PAGE);
         findings.throwIfAny();
         const rows = await store.listSites(tenant, pageToken, size);
@@ -213,6 +214,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       const nowMs = Date.now();
       const findings = new Findings();
       const { sessionId, meteredEnergyWh, socPercent, powerW } = request;
+      findings.id("session_id", sessionId);
       const number = (field: string, value: number | undefined, max: number) =>
         value === undefined ? undefined : findings.number(field, value, { min: 0, max });
       const meteredWh = number("metered_energy_wh", meteredEnergyWh, LARGEST.energyWh);
@@ -258,6 +260,9 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     }),
 
     endSession: change(service.endSession, async ({ sessionId }, key) => {
+      const findings = new Findings();
+      findings.id("session_id", sessionId);
+      findings.throwIfAny();
       await endSession(store, key, sessionId, Date.now());
       return {};
     }),
@@ -364,12 +369,14 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       ) => {
         const findings = new Findings();
         const { commandId, result, detail } = request;
-        if (!/.\/\d+\/\d+$/s.test(commandId)) findings.wrong("command_id", "is not the id of a command");
+        if (!/^[^\0]+\/\d+\/\d+$/.test(commandId)) findings.wrong("command_id", "is not the id of a command");
         const answer = findings.choice("result", result, RESULTS);
         if (detail.length > LONGEST_DETAIL)
           findings.wrong("detail", `must have at most ${LONGEST_DETAIL} characters, has ${detail.length}`);
         findings.throwIfAny();
-        await store.answerCommand(tenant, commandId, { answer: answer!, detail }, Date.now());
+        // PostgreSQL keeps no NUL in a text.
+        const kept = { answer: answer!, detail: detail.replaceAll("\0", "") };
+        await store.answerCommand(tenant, commandId, kept, Date.now());
         replanner.poke();
         return {};
       },
@@ -389,6 +396,12 @@ function keyOf(
   findings.id("site_id", siteId);
   findings.throwIfAny();
   return { tenant, siteId };
+}
+
+function readSiteIds(findings: Findings, siteIds: readonly string[]): void {
+  if (siteIds.length > MOST_SITE_IDS)
+    findings.tooLarge("site_ids", `at most ${MOST_SITE_IDS}, has ${siteIds.length}`);
+  else for (const [n, siteId] of siteIds.entries()) findings.id(`site_ids[${n}]`, siteId);
 }
 
 function readEtag(findings: Findings, etag: string): number | undefined {
@@ -634,8 +647,7 @@ async function* reoptimize(
   const findings = new Findings();
   if (allSites && siteIds.length > 0) findings.wrong("all_sites", "not together with site_ids");
   if (!allSites && siteIds.length === 0) findings.wrong("site_ids", "at least one is required, or all_sites");
-  if (siteIds.length > MOST_SITE_IDS)
-    findings.tooLarge("site_ids", `at most ${MOST_SITE_IDS}, has ${siteIds.length}`);
+  readSiteIds(findings, siteIds);
   findings.throwIfAny();
   const beganMs = Date.now();
   const olderThanMs = beganMs - staleSeconds * 1000;
@@ -691,8 +703,7 @@ async function* watchCommands(
   const findings = new Findings();
   if (cursor !== "" && !/^\d{1,15}$/.test(cursor))
     findings.wrong("cursor", "is not one that this service has given");
-  if (siteIds.length > MOST_SITE_IDS)
-    findings.tooLarge("site_ids", `at most ${MOST_SITE_IDS}, has ${siteIds.length}`);
+  readSiteIds(findings, siteIds);
   findings.throwIfAny();
   let after = cursor === "" ? 0 : Number(cursor);
   const over = AbortSignal.any([signal, closing]);

@@ -288,8 +288,8 @@ export interface PutSessionRequest {
   /** Required. */
   siteId: string;
   /**
-   * The vehicle and its needs. Session.session_id is what the site's sessions are told apart by, for good: of one
-   * that has ended nothing changes any more. An energy need counts from the beginning of the stay, and what was
+   * The vehicle and its needs. Session.session_id is what the site's sessions are told apart by: of one that has
+   * ended nothing changes any more, until it is forgotten (30 days, or as the server is told). An energy need counts from the beginning of the stay, and what was
    * metered since is taken off; a state of charge counts from when it is put. Required.
    */
   session: Session | undefined;
