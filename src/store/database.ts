@@ -2,27 +2,21 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  CompiledQuery,
-  type DatabaseConnection,
+  type Dialect,
   Kysely,
   type KyselyPlugin,
   type PluginTransformResultArgs,
   PostgresDialect,
   type PostgresPool,
   type QueryResult,
-  type SqliteDatabase,
-  SqliteDialect,
-  type SqliteDialectConfig,
-  SqliteDriver,
   sql,
   type Transaction,
-  type TransactionSettings,
   type UnknownRow,
 } from "kysely";
-import Sqlite from "libsql";
 import pg from "pg";
 import { WattslotError } from "../domain/errors.ts";
 import { type Engine, migrate } from "./migrations.ts";
+import { SqliteFile, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
 /** Where everything is kept: a folder with one file, or a PostgreSQL database. */
@@ -138,7 +132,7 @@ const BYTES: KyselyPlugin = {
 };
 
 interface Opened {
-  dialect: SqliteDialect | PostgresDialect;
+  dialect: Dialect;
   engine: Engine;
   name: string;
 }
@@ -147,85 +141,16 @@ async function openFile(folder: string): Promise<Opened> {
   const name = join(folder, FILE);
   try {
     mkdirSync(folder, { recursive: true });
-    const file = await patiently(async () => openSqlite(name));
-    return { dialect: new ImmediateDialect({ database: sqliteOf(file) }), engine: SQLITE, name };
+    const file = await patiently(() =>
+      SqliteFile.open(name).catch((cause) => {
+        throw sqliteFault(cause);
+      }),
+    );
+    return { dialect: sqliteDialect(file, sqliteFault), engine: SQLITE, name };
   } catch (error) {
     const cause = error instanceof WattslotError ? (error.cause as Error) : (error as Error);
     throw new WattslotError("UNAVAILABLE", `${name} cannot be opened: ${cause.message}`, { cause });
   }
-}
-
-function openSqlite(name: string): Sqlite.Database {
-  const file = new Sqlite(name);
-  try {
-    // Waiting in SQLite would block the whole process: it is done outside.
-    file.pragma("busy_timeout = 0");
-    // What is acknowledged survives a loss of power; other processes that read don't wait for who writes.
-    file.pragma("journal_mode = wal");
-    file.pragma("synchronous = full");
-    return file;
-  } catch (cause) {
-    file.close();
-    throw sqliteFault(cause);
-  }
-}
-
-/** A transaction that reads first and writes then would fail where another process has written in between. */
-class ImmediateDialect extends SqliteDialect {
-  readonly #config: SqliteDialectConfig;
-
-  constructor(config: SqliteDialectConfig) {
-    super(config);
-    this.#config = config;
-  }
-
-  override createDriver(): SqliteDriver {
-    return new ImmediateDriver(this.#config);
-  }
-}
-
-class ImmediateDriver extends SqliteDriver {
-  override async beginTransaction(
-    connection: DatabaseConnection,
-    { accessMode }: TransactionSettings = {},
-  ): Promise<void> {
-    const begin = accessMode === "read only" ? "begin" : "begin immediate";
-    await connection.executeQuery(CompiledQuery.raw(begin));
-  }
-}
-
-function sqliteOf(file: Sqlite.Database): SqliteDatabase {
-  const orFault = <T>(work: () => T): T => {
-    try {
-      return work();
-    } catch (cause) {
-      throw sqliteFault(cause);
-    }
-  };
-  // A prepared statement that fails stays open in libsql, and no transaction can be committed beside it.
-  const control = (sql: string) => ({
-    reader: false,
-    all: () => [],
-    iterate: () => [].values(),
-    run() {
-      // After some faults SQLite has rolled back already: to say so would hide the fault.
-      if (sql !== "rollback" || file.inTransaction) orFault(() => file.exec(sql));
-      return { changes: 0, lastInsertRowid: 0 };
-    },
-  });
-  return {
-    close: () => file.close(),
-    prepare(sql) {
-      if (/^(begin|commit|rollback)/.test(sql)) return control(sql);
-      const statement = orFault(() => file.prepare(sql));
-      return {
-        reader: statement.reader,
-        all: (parameters) => orFault(() => statement.all(parameters)),
-        run: (parameters) => orFault(() => statement.run(parameters)),
-        iterate: (parameters) => statement.iterate(parameters) as IterableIterator<unknown>,
-      };
-    },
-  };
 }
 
 function sqliteFault(cause: unknown): WattslotError {
