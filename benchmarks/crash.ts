@@ -22,7 +22,8 @@ function tell(name: string, report: Awaited<ReturnType<typeof crashRun>>): void 
 if (only !== "postgres") {
   const folder = mkdtempSync(join(tmpdir(), "wattslot-crash-"));
   tell("SQLite, one server", await crashRun({ ...given, place: { folder }, servers: 1 }));
-  rmSync(folder, { recursive: true });
+  if (process.env.KEEP === undefined) rmSync(folder, { recursive: true });
+  else console.error(folder);
 }
 if (only !== "sqlite") {
   const postgres = await startPostgres();

@@ -1,5 +1,6 @@
 import type { Notice } from "../domain/problem.ts";
 import {
+  ChargingProfilePurpose,
   InstalledPlan,
   type OptimizeRequest,
   ProfileCommand,
@@ -9,9 +10,9 @@ import {
   TimeSeries,
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
-import type { EvseRow, SessionRow, SiteInputs } from "../store/store.ts";
+import type { CommandRow, EvseRow, SessionRow, SiteInputs } from "../store/store.ts";
 import { seriesName, withSeries } from "./kept-series.ts";
-import { drawnWh, higherOf, isAsleep, type Progress, remaining } from "./progress.ts";
+import { drawnWh, higherOf, highestFromW, isAsleep, type Progress, remaining } from "./progress.ts";
 
 /** Measurements older than this are told of in a notice. */
 const FRESH_MS = 5 * 60_000;
@@ -28,8 +29,10 @@ export interface KeptSession {
   efficiency: number;
   /** What its charger last accepted for it. */
   accepted: InstalledPlan | undefined;
-  /** What its charger may be holding: that, or what was sent and is not answered, whichever is higher. */
+  /** What its charger may be holding: that, or what was sent since and not surely refused, whichever is highest. */
   allowed: InstalledPlan | undefined;
+  /** What was sent last may not have reached its charger: it has to be told again. */
+  isUntold: boolean;
 }
 
 /** A site's inputs, read. */
@@ -38,33 +41,52 @@ export interface KeptSite {
   settings: PlanSettings;
   sessions: KeptSession[];
   evses: EvseRow[];
+  /** What chargers may go on to allow anyone, once they were told so for a vehicle that has left. */
+  leftovers: Held[];
 }
 
-export function readKept({ site: row, series, sessions, evses, delivered }: SiteInputs): KeptSite {
+/** A profile that a charger may be holding. */
+interface Held {
+  stationId: string;
+  evseId: number;
+  sessionId: string;
+  plan: InstalledPlan;
+  /** It does not end with its transaction. */
+  isForAll: boolean;
+  isAccepted: boolean;
+  hasFailed: boolean;
+}
+
+export function readKept({ site: row, series, sessions, evses, unsure }: SiteInputs): KeptSite {
   const kept = series.map(({ series_key, series: bytes }) => ({
     ...seriesName(series_key),
     values: TimeSeries.decode(bytes),
   }));
   const site = withSeries(Site.decode(row.site), kept);
+  const held = [...evses.filter(({ installed }) => installed.length > 0), ...unsure].map(heldOf);
+  const goesOn = new Set(sessions.map(({ session_id }) => session_id));
   return {
     site,
     settings: PlanSettings.decode(row.settings),
     evses,
+    leftovers: held.filter(({ isForAll, sessionId }) => isForAll && !goesOn.has(sessionId)),
     sessions: sessions.map((one) => {
-      const isHere = ({ station_id, evse_id }: { station_id: string; evse_id: number }) =>
-        station_id === one.station_id && evse_id === one.evse_id;
-      const evse = evses.find(isHere);
-      const accepted =
-        evse !== undefined && evse.session_id === one.session_id && evse.installed.length > 0
-          ? InstalledPlan.decode(evse.installed)
-          : undefined;
+      const here = held.filter(
+        ({ stationId, evseId, sessionId, isForAll }) =>
+          stationId === one.station_id &&
+          evseId === one.evse_id &&
+          (sessionId === one.session_id || isForAll),
+      );
+      const own = here.filter(({ sessionId }) => sessionId === one.session_id);
+      const accepted = own.find(({ isAccepted }) => isAccepted)?.plan;
       const place = site.evses.find((of) => of.stationId === one.station_id && of.evseId === one.evse_id);
       let allowed = accepted;
-      for (const command of delivered) {
-        if (command.session_id !== one.session_id || !isHere(command)) continue;
-        if (evse !== undefined && command.revision < evse.revision) continue;
-        allowed = higherOf(allowed ?? place?.fallbackPowerW ?? 0, InstalledPlan.decode(command.installed));
-      }
+      for (const { plan } of here)
+        if (plan !== accepted)
+          allowed = {
+            ...higherOf(allowed ?? place?.fallbackPowerW ?? 0, plan),
+            sessionId: one.session_id,
+          };
       return {
         row: one,
         session: Session.decode(one.session),
@@ -72,8 +94,22 @@ export function readKept({ site: row, series, sessions, evses, delivered }: Site
         efficiency: place?.efficiency ?? (place?.supply === Supply.DC ? 0.95 : 0.9),
         accepted,
         allowed,
+        isUntold: own.at(-1)?.hasFailed === true,
       };
     }),
+  };
+}
+
+function heldOf(row: EvseRow | CommandRow): Held {
+  const profile = ProfileCommand.decode(row.command).chargingProfile;
+  return {
+    stationId: row.station_id,
+    evseId: row.evse_id,
+    sessionId: row.session_id,
+    plan: InstalledPlan.decode(row.installed),
+    isForAll: profile?.chargingProfilePurpose === ChargingProfilePurpose.TX_DEFAULT_PROFILE,
+    isAccepted: !("state" in row),
+    hasFailed: "state" in row && row.state === "no_answer",
   };
 }
 
@@ -134,7 +170,7 @@ export function heldPayload({ command }: EvseRow): string | undefined {
  * can't be planned is made good: a vehicle that should have left stays on, one whose EVSE is gone is left out.
  */
 export function requestOf(
-  { site, settings, sessions, evses }: KeptSite,
+  { site, settings, sessions, evses, leftovers }: KeptSite,
   nowMs: number,
 ): { request: OptimizeRequest; sessions: KeptSession[]; notices: Notice[] } {
   const notices: Notice[] = [];
@@ -199,13 +235,14 @@ export function requestOf(
     ...site,
     evses: site.evses.map((evse) => {
       const key = keyOf(evse);
-      if (!unreachable.has(key)) return evse;
+      const leftW = Math.max(
+        0,
+        ...leftovers.filter((one) => keyOf(one) === key).map(({ plan }) => highestFromW(plan, nowMs)),
+      );
+      const anyoneW = leftW > 0 ? Math.max(leftW, evse.fallbackPowerW ?? 0) : evse.fallbackPowerW;
+      if (!unreachable.has(key)) return { ...evse, fallbackPowerW: anyoneW };
       // What it was last told goes on. Where it was told nothing, nobody knows what it allows.
-      return {
-        ...evse,
-        isOffline: true,
-        fallbackPowerW: evse.fallbackPowerW ?? (holds.has(key) ? 0 : undefined),
-      };
+      return { ...evse, isOffline: true, fallbackPowerW: anyoneW ?? (holds.has(key) ? 0 : undefined) };
     }),
   };
   const request: OptimizeRequest = {

@@ -1,4 +1,4 @@
-import type { InstalledPlan, Session, TimeSeries } from "../gen/wattslot/v1/optimizer.ts";
+import { type InstalledPlan, type Session, TimeSeries } from "../gen/wattslot/v1/optimizer.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -116,6 +116,13 @@ function energyWh(series: TimeSeries | undefined, fromMs: number, toMs: number, 
     atMs = untilMs;
   }
   return sumWh;
+}
+
+/** The most that a charger goes on to allow, W. */
+export function highestFromW(allowed: InstalledPlan, fromMs: number): number {
+  const { startTime, stepSeconds, values } = allowed.powerW ?? TimeSeries.create();
+  const first = Math.floor((fromMs - (startTime?.getTime() ?? 0)) / (stepSeconds * 1000));
+  return Math.max(0, ...values.slice(Math.min(Math.max(0, first), values.length - 1)));
 }
 
 /** What a charger allows at an instant, W; 0 where nothing is known. */

@@ -4,13 +4,19 @@ import type { Logger } from "pino";
 import { chargingRange } from "../domain/charging.ts";
 import { WattslotError } from "../domain/errors.ts";
 import type { Engine } from "../engine.ts";
-import { InstalledPlan, OptimizeResponse, ProfileCommand } from "../gen/wattslot/v1/optimizer.ts";
+import {
+  InstalledPlan,
+  OptimizeResponse,
+  ProfileCommand,
+  type SessionPlan,
+} from "../gen/wattslot/v1/optimizer.ts";
 import type { ReoptimizeResult } from "../gen/wattslot/v1/site.ts";
+import { type InterimPlan, interimPlans } from "../interim.ts";
 import type { NewCommand, SiteKey, Store } from "../store/store.ts";
 import { toProblem } from "./convert.ts";
 import { publicError } from "./errors.ts";
 import { readKept, requestOf } from "./kept-site.ts";
-import { toResponse } from "./response.ts";
+import { toCommand, toResponse } from "./response.ts";
 
 export interface ReplannerOptions {
   store: Store;
@@ -182,12 +188,14 @@ export class Replanner {
     const { request, sessions, notices } = requestOf(readKept(inputs), startMs);
     const problem = toProblem(request, startMs);
     for (const session of problem.sessions) {
-      const { progress } = sessions.find(({ session: one }) => one.sessionId === session.sessionId)!;
+      const { progress, isUntold } = sessions.find(
+        ({ session: one }) => one.sessionId === session.sessionId,
+      )!;
       if (progress.takenW !== undefined) {
         const { minPowerW } = chargingRange(problem.site, session);
         session.maxPowerW = Math.min(session.maxPowerW, Math.max(progress.takenW, minPowerW));
       }
-      if ((progress.awaitedMs ?? 0) > inputs.site.planned_ms) session.isAwaited = true;
+      if (isUntold || (progress.awaitedMs ?? 0) > inputs.site.planned_ms) session.isAwaited = true;
     }
     const plan = await engine.optimise(problem, { deadlineMs: startMs + problem.timeLimitMs });
     const made = toResponse(plan, Date.now() - startMs);
@@ -196,7 +204,7 @@ export class Replanner {
       madeOf: inputs.site.revision,
       plan: OptimizeResponse.encode(response).finish(),
       planStatus: response.status as number,
-      commands: commandsOf(response, request.slotSeconds * 1000),
+      commands: commandsOf(response, interimPlans(problem, plan), request.slotSeconds * 1000),
     };
   }
 }
@@ -214,30 +222,51 @@ function resultOf(
   return { siteId, code: 0, message: "", planStatus: planStatus as never, revision, commandCount };
 }
 
-/** What chargers are to be told, and what they allow then. */
-function commandsOf({ sessionPlans, sitePlan }: OptimizeResponse, slotMs: number): NewCommand[] {
+/**
+ * What chargers are to be told, and what they allow then. Where what is missing could make the site pass a limit, the
+ * first wave only lowers, also what is higher later, and the second only raises.
+ */
+function commandsOf(
+  { sessionPlans, sitePlan }: OptimizeResponse,
+  interims: ReadonlyMap<string, InterimPlan>,
+  slotMs: number,
+): NewCommand[] {
   const startMs = sitePlan?.startTime?.getTime() ?? 0;
-  return sessionPlans.flatMap(({ sessionId, stationId, evseId, command, powerW, numberPhases }) => {
-    if (command === undefined) return [];
+  const commandOf = (
+    { sessionId, stationId, evseId, numberPhases }: SessionPlan,
+    command: ProfileCommand,
+    powerW: number[],
+  ): NewCommand => {
+    const { chargingProfile } = command;
+    // The last period is safe and holds from the end of the plan on, unless it is the only one.
+    const hasEnd = (chargingProfile?.chargingSchedules[0]?.chargingSchedulePeriods.length ?? 0) > 1;
     const installed = InstalledPlan.fromPartial({
       sessionId,
       powerW: {
         startTime: new Date(Math.floor(startMs / slotMs) * slotMs),
         stepSeconds: slotMs / 1000,
-        values: powerW,
+        values: hasEnd ? [...powerW, 0] : powerW,
       },
-      chargingProfileId: command.chargingProfile?.id ?? 0,
+      chargingProfileId: chargingProfile?.id ?? 0,
       numberPhases,
     });
+    return {
+      station_id: stationId,
+      evse_id: evseId,
+      session_id: sessionId,
+      wave: command.pushWave,
+      command: ProfileCommand.encode(command).finish(),
+      installed: InstalledPlan.encode(installed).finish(),
+    };
+  };
+  return sessionPlans.flatMap((plan) => {
+    const { command, powerW } = plan;
+    if (command === undefined) return [];
+    const interim = interims.get(plan.sessionId);
+    if (interim === undefined) return [commandOf(plan, command, powerW)];
     return [
-      {
-        station_id: stationId,
-        evse_id: evseId,
-        session_id: sessionId,
-        wave: command.pushWave,
-        command: ProfileCommand.encode(command).finish(),
-        installed: InstalledPlan.encode(installed).finish(),
-      },
+      commandOf({ ...plan, numberPhases: [] }, toCommand(interim.command), Array.from(interim.powerW)),
+      commandOf(plan, { ...command, pushWave: 2 }, powerW),
     ];
   });
 }

@@ -111,7 +111,8 @@ function toSessionPlan(plan: SessionPlan): wire.SessionPlan {
   };
 }
 
-function toCommand(command: ProfileCommand): wire.ProfileCommand {
+/** Writes a command as the contract has it. */
+export function toCommand(command: ProfileCommand): wire.ProfileCommand {
   return {
     ocppVersion: VERSIONS[command.ocppVersion],
     action: command.action,

@@ -205,8 +205,6 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       judgeSession(site, session, nowMs);
       const drawn = drawnIn(site, session, nowMs);
       const { row, isNew } = await keepSession(store, key, session, { drawn }, nowMs);
-      if ((session.arrivalTime?.getTime() ?? nowMs) <= nowMs)
-        await endOthers(store, key, site, session, nowMs);
       return { state: stateIn(inputs, row, nowMs), isNew };
     }),
 
@@ -488,6 +486,10 @@ function keepSession(
       const ids = { tenant: key.tenant, site_id: key.siteId, session_id: session.sessionId };
       return {
         row,
+        // A vehicle that is there has taken the place of whoever was at its EVSE.
+        ...(!isTold && arrivalMsOf(row) <= nowMs
+          ? { replaces: (other: SessionRow) => arrivalMsOf(other) <= nowMs }
+          : {}),
         isDue: isOther || isTold,
         value: { row: { ...ids, ...row }, isNew: kept === undefined },
       };
@@ -502,19 +504,8 @@ function drawnIn({ sessions }: KeptSite, { sessionId }: Session, nowMs: number):
   return kept === undefined ? 0 : drawnBy(kept, nowMs);
 }
 
-/** A vehicle that is there has taken the place of whoever was at its EVSE. */
-async function endOthers(
-  store: Store,
-  key: SiteKey,
-  { sessions }: KeptSite,
-  { sessionId, stationId, evseId }: Session,
-  nowMs: number,
-): Promise<void> {
-  for (const { row, session } of sessions) {
-    const isThere = (session.arrivalTime?.getTime() ?? row.put_ms) <= nowMs;
-    if (row.session_id !== sessionId && row.station_id === stationId && row.evse_id === evseId && isThere)
-      await endSession(store, key, row.session_id, nowMs);
-  }
+function arrivalMsOf({ session, put_ms }: Pick<SessionRow, "session" | "put_ms">): number {
+  return Session.decode(session).arrivalTime?.getTime() ?? put_ms;
 }
 
 function endSession(store: Store, key: SiteKey, sessionId: string, nowMs: number): Promise<void> {

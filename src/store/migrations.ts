@@ -106,9 +106,10 @@ async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<vo
     .addColumn("delivered_ms", "bigint")
     .addColumn("answered_ms", "bigint")
     .addColumn("detail", text, (column) => column.notNull())
+    .addColumn("times_sent", "integer", (column) => column.notNull())
     .addPrimaryKeyConstraint("commands_key", ["tenant", "command_id"])
-    // Two plans of one revision, or two commands of one plan for an EVSE, would be a fault.
-    .addUniqueConstraint("commands_evse", ["tenant", "site_id", "station_id", "evse_id", "revision"])
+    // Two plans of one revision, or two commands of one wave for an EVSE, would be a fault.
+    .addUniqueConstraint("commands_evse", ["tenant", "site_id", "station_id", "evse_id", "revision", "wave"])
     .execute();
   await schema.createIndex("commands_seq").on("commands").columns(["tenant", "seq"]).unique().execute();
   await schema.createIndex("commands_open").on("commands").columns(["state", "delivered_ms"]).execute();

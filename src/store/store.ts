@@ -23,8 +23,8 @@ export interface SiteInputs {
   /** Those that go on, by id. */
   sessions: SessionRow[];
   evses: EvseRow[];
-  /** Sent and not answered: they may be in force. */
-  delivered: CommandRow[];
+  /** Sent, not surely refused, and not before what their chargers have accepted: they may be in force. In order. */
+  unsure: CommandRow[];
 }
 
 /** What a plan leaves in the store. */
@@ -238,7 +238,8 @@ export class Store {
 
   /**
    * Keeps a session as `update` makes it of the one that is kept, which may be asked again; what it leaves undefined
-   * stays as it is. `isDue`: the plan may be another one now. A new session at an EVSE makes it worth to try its
+   * stays as it is. `isDue`: the plan may be another one now. `replaces` tells which others that go on at its EVSE it
+   * ends. A new session at an EVSE makes it worth to try its
    * charger again. Throws NOT_FOUND.
    */
   async changeSession<T>(
@@ -247,7 +248,12 @@ export class Store {
     update: (
       kept: SessionRow | undefined,
       site: SiteRow,
-    ) => { row?: Omit<SessionRow, "tenant" | "site_id" | "session_id">; isDue: boolean; value: T },
+    ) => {
+      row?: Omit<SessionRow, "tenant" | "site_id" | "session_id">;
+      replaces?: (other: SessionRow) => boolean;
+      isDue: boolean;
+      value: T;
+    },
     nowMs: number,
   ): Promise<T> {
     return this.#database.write((tx) =>
@@ -259,7 +265,7 @@ export class Store {
           .selectAll()
           .where((eb) => eb.and(ofSession))
           .executeTakeFirst();
-        const { row, isDue, value } = update(kept, site);
+        const { row, replaces, isDue, value } = update(kept, site);
         if (row !== undefined) {
           await tx
             .insertInto("sessions")
@@ -273,7 +279,26 @@ export class Store {
               .where((eb) => eb.and({ ...ofSite, station_id: row.station_id, evse_id: row.evse_id }))
               .execute();
         }
-        return { isDue, isNews: isDue || kept === undefined, value };
+        if (row === undefined || replaces === undefined)
+          return { isDue, isNews: isDue || kept === undefined, value };
+        const { station_id, evse_id } = row;
+        const others = await tx
+          .selectFrom("sessions")
+          .selectAll()
+          .where((eb) => eb.and({ ...ofSite, station_id, evse_id }))
+          .where("session_id", "!=", sessionId)
+          .where("ended_ms", "is", null)
+          .execute();
+        const ended = others.filter(replaces).map(({ session_id }) => session_id);
+        if (ended.length > 0)
+          await tx
+            .updateTable("sessions")
+            .set({ ended_ms: nowMs })
+            .where((eb) => eb.and(ofSite))
+            .where("session_id", "in", ended)
+            .execute();
+        const isOther = isDue || ended.length > 0;
+        return { isDue: isOther, isNews: isOther || kept === undefined, value };
       }),
     );
   }
@@ -306,11 +331,24 @@ export class Store {
           .orderBy("station_id")
           .orderBy("evse_id")
           .execute(),
-        delivered: await tx
+        unsure: await tx
           .selectFrom("commands")
           .selectAll()
           .where((eb) => eb.and(of))
-          .where("state", "=", "delivered")
+          .where("state", "in", ["delivered", "no_answer"])
+          .where(({ not, exists, selectFrom }) =>
+            not(
+              exists(
+                selectFrom("evses")
+                  .select("evses.revision")
+                  .whereRef("evses.tenant", "=", "commands.tenant")
+                  .whereRef("evses.site_id", "=", "commands.site_id")
+                  .whereRef("evses.station_id", "=", "commands.station_id")
+                  .whereRef("evses.evse_id", "=", "commands.evse_id")
+                  .whereRef("evses.revision", ">", "commands.revision"),
+              ),
+            ),
+          )
           .orderBy("seq")
           .execute(),
       };
@@ -459,6 +497,7 @@ export class Store {
           delivered_ms: null,
           answered_ms: null,
           detail: "",
+          times_sent: 0,
         }));
         // SQLite takes 32766 values in one statement.
         for (let from = 0; from < rows.length; from += 1000)
@@ -537,32 +576,31 @@ export class Store {
         .limit(limit)
         .execute(),
     );
-    const fresh = new Map<string, CommandRow[]>();
-    for (const row of found)
-      if (row.state === "released") fresh.set(row.site_id, [...(fresh.get(row.site_id) ?? []), row]);
-    const sent = new Set(
-      found.filter(({ state }) => state === "delivered").map(({ command_id }) => command_id),
-    );
-    for (const [siteId, rows] of fresh) {
-      // A plan that is being made takes them for not sent: it must not be kept.
+    const ofSites = new Map<string, CommandRow[]>();
+    for (const row of found) ofSites.set(row.site_id, [...(ofSites.get(row.site_id) ?? []), row]);
+    const sent = new Set<string>();
+    for (const [siteId, rows] of ofSites) {
       const marked = await this.#database.write(async (tx) => {
         const site = await this.#lock(tx, { tenant, siteId });
         if (site === undefined) return [];
-        const ids = rows.map(({ command_id }) => command_id);
-        await tx
-          .updateTable("commands")
-          .set({ state: "delivered", delivered_ms: nowMs })
-          .where("tenant", "=", tenant)
-          .where("command_id", "in", ids)
-          .where("state", "=", "released")
-          .execute();
-        await this.#set(tx, { tenant, siteId }, { revision: site.revision + 1 });
+        // A plan that is being made takes them for not sent: it must not be kept.
+        if (rows.some(({ state }) => state === "released"))
+          await this.#set(tx, { tenant, siteId }, { revision: site.revision + 1 });
         return tx
-          .selectFrom("commands")
-          .select("command_id")
+          .updateTable("commands")
+          .set(({ eb, fn, val }) => ({
+            state: "delivered",
+            delivered_ms: fn.coalesce("delivered_ms", val(nowMs)),
+            times_sent: eb("times_sent", "+", 1),
+          }))
           .where("tenant", "=", tenant)
-          .where("command_id", "in", ids)
-          .where("state", "=", "delivered")
+          .where(
+            "command_id",
+            "in",
+            rows.map(({ command_id }) => command_id),
+          )
+          .where("state", "in", ["released", "delivered"])
+          .returning("command_id")
           .execute();
       });
       for (const { command_id } of marked) sent.add(command_id);
@@ -581,12 +619,13 @@ export class Store {
   /**
    * Keeps how a charger took a command, once: later only what says more. Accepted, it is what the charger holds, and
    * where it was the last of its wave the next one is released; else the charger counts as unreachable for a while
-   * and the site is due. Throws NOT_FOUND.
+   * and the site is due, unless the vehicle that it was for has left. What was sent more than once may have been
+   * accepted the other time: refused, it counts as not answered. Throws NOT_FOUND.
    */
   async answerCommand(
     tenant: string,
     commandId: string,
-    { answer, detail }: { answer: Answer; detail: string },
+    { answer: said, detail }: { answer: Answer; detail: string },
     nowMs: number,
   ): Promise<void> {
     await this.#database.write(async (tx) => {
@@ -600,7 +639,8 @@ export class Store {
       await this.#change(tx, { tenant, siteId }, nowMs, async (site) => {
         const command = await find.executeTakeFirst();
         if (command === undefined || command.delivered_ms === null) throw noCommand(commandId);
-        const { state, revision, station_id, evse_id } = command;
+        const { state, revision, station_id, evse_id, session_id } = command;
+        const answer = said === "rejected" && command.times_sent > 1 ? "no_answer" : said;
         if (ANSWERS.indexOf(answer) <= ANSWERS.indexOf(state)) return { isDue: false, value: undefined };
         await tx
           .updateTable("commands")
@@ -616,10 +656,19 @@ export class Store {
         const isOutdated = kept !== undefined && kept.revision > revision;
         // The charger has accepted a newer command since, but what it accepts may change what it holds.
         if (isOutdated) return { isDue: answer === "accepted", value: undefined };
+        if (answer !== "accepted") {
+          const vehicle = await tx
+            .selectFrom("sessions")
+            .select("ended_ms")
+            .where((eb) => eb.and({ tenant, site_id: siteId, session_id }))
+            .executeTakeFirst();
+          // Of a transaction that is over a charger takes nothing, and the next vehicle has another one.
+          if (vehicle !== undefined && vehicle.ended_ms !== null) return { isDue: true, value: undefined };
+        }
         const row =
           answer === "accepted"
             ? {
-                session_id: command.session_id,
+                session_id,
                 revision,
                 installed: command.installed,
                 command: command.command,

@@ -118,4 +118,6 @@ interface CommandTable {
   delivered_ms: number | null;
   answered_ms: number | null;
   detail: string;
+  /** To any number of watchers. */
+  times_sent: number;
 }

@@ -185,9 +185,7 @@ await onBothEngines((bench) => {
             const key = keyOf(one(SITES), tenant);
             const inputs = await store.inputsOf(key);
             expect(
-              [...inputs.sessions, ...inputs.evses, ...inputs.delivered].every(
-                (row) => row.tenant === tenant,
-              ),
+              [...inputs.sessions, ...inputs.evses, ...inputs.unsure].every((row) => row.tenant === tenant),
             ).toBe(true);
             const isStale = uniform() < 0.2;
             if (isStale) await putSite(store, key, nowMs, `${nowMs}`);

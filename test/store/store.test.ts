@@ -149,7 +149,7 @@ await onBothEngines((bench) => {
       await rejection(answer(store, sent[0], "accepted"), "NOT_FOUND");
       await putSite(store, KEY, T + 1000);
       const fresh = await store.inputsOf(KEY);
-      expect(fresh).toMatchObject({ series: [], sessions: [], evses: [], delivered: [] });
+      expect(fresh).toMatchObject({ series: [], sessions: [], evses: [], unsure: [] });
       expect(await store.planOf(KEY)).toEqual({ site: fresh.site });
       expect((await store.inputsOf(keyOf("stays"))).sessions).toHaveLength(1);
     });
@@ -421,10 +421,10 @@ await onBothEngines((bench) => {
       expect(seen).toEqual(stations);
     });
 
-    it("with two commands for an EVSE are refused whole, and the reason is kept", async () => {
+    it("with two commands for an EVSE in one wave are refused whole, and the reason is kept", async () => {
       const store = await withSite();
       const before = await store.inputsOf(KEY);
-      const error = await rejection(plan(store, KEY, [command("A"), command("A", 1)]), "INTERNAL");
+      const error = await rejection(plan(store, KEY, [command("A", 1), command("A", 1)]), "INTERNAL");
       expect(error.cause).toMatchObject({ code: expect.stringMatching(/^(23505|SQLITE_CONSTRAINT)/) });
       expect(await store.inputsOf(KEY)).toEqual(before);
       expect(await store.planOf(KEY)).toEqual({ site: before.site });
@@ -569,10 +569,10 @@ await onBothEngines((bench) => {
       const old = await take(store);
       const revision = await plan(store, KEY, [command("A"), command("B"), command("C")]);
       const fresh = (await take(store)).slice(3);
-      expect((await store.inputsOf(KEY)).delivered).toHaveLength(6);
+      expect((await store.inputsOf(KEY)).unsure).toHaveLength(6);
       for (const row of fresh) await answer(store, row, "accepted");
       const before = await store.inputsOf(KEY);
-      expect(before.delivered).toEqual([]);
+      expect(before.unsure).toEqual([]);
       expect(before.evses.map((evse) => evse.revision)).toEqual([revision, revision, revision]);
       expect(await dueOf(store)).toBeNull();
       await answer(store, old[0], "rejected");

@@ -22,6 +22,8 @@ export interface Csms {
   /** The highest place of a command that an EVSE was first told of. */
   newest: Map<string, number>;
   isCalm: boolean;
+  /** Commands that are being dealt with. */
+  pending: Set<Promise<void>>;
   stopping: AbortSignal;
 }
 
@@ -55,9 +57,11 @@ export async function watch(csms: Csms): Promise<void> {
         note(csms, command, order);
         const entry = { cursor: command.cursor, isDealt: false };
         dealt.push(entry);
-        void deal(csms, command, life.signal).then(() => {
+        const work = deal(csms, command, life.signal).then(() => {
           entry.isDealt = true;
+          csms.pending.delete(work);
         });
+        csms.pending.add(work);
         // Dies between receiving and reporting.
         if (!csms.isCalm && random.chance(0.02)) life.abort();
       }

@@ -93,6 +93,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashReport> {
     delivered: new Map(),
     newest: new Map(),
     isCalm: false,
+    pending: new Set(),
     stopping: stopping.signal,
   };
   const world: World = { servers, random, csms, stays: new Map(), faults, isStopping: false };
@@ -131,6 +132,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashReport> {
   for (const site of sites) await compare(world, site);
   stopping.abort();
   await Promise.all(watching);
+  await Promise.all(csms.pending);
   await servers.close();
   const kept = await readDatabase(place);
   checkKept(world, sites, kept);
@@ -186,6 +188,8 @@ async function putSite({ servers }: World, site: SimulatedSite): Promise<void> {
         stationId,
         evseId: 1,
         circuitId: n < 2 ? "east" : "west",
+        // Its profile stays when the vehicle leaves, and the next one draws by it.
+        ocpp: { prefersTxDefaultProfile: stationId === "D" },
       })),
       tariff: { currency: "EUR" },
       defaultStaySeconds: 7200 + ++site.version,
@@ -202,7 +206,7 @@ async function lookAfter(world: World, site: SimulatedSite): Promise<void> {
   const { servers, random } = world;
   const { siteId } = site;
   while (!world.isStopping) {
-    await sleep(random.int(100, 700));
+    await sleep(random.int(50, 400));
     const chance = random.real(0, 1);
     if (chance < 0.1) await putSite(world, site);
     else if (chance < 0.35) await putPrices(world, site);
@@ -220,7 +224,7 @@ async function lookAfter(world: World, site: SimulatedSite): Promise<void> {
           )
             world.faults.push(`${siteId} can't be planned: ${outcome.value.message}`);
       });
-    } else if (chance < 0.7) await seePlan(world, site);
+    } else if (chance < 0.8) await seePlan(world, site);
     else await seeSite(world, site);
   }
 }
@@ -314,6 +318,9 @@ async function comeAndGo(world: World, site: SimulatedSite, charger: Charger): P
     await put();
     if (before !== undefined) before.isEnded = true;
     stays.set(sessionId, stay);
+    // What was on its way for long, such as a put of a stay that is over, changes nothing.
+    if (before !== undefined && random.chance(0.2))
+      await servers.call((sites, options) => sites.putSession({ siteId, session: before.session }, options));
     let meteredWh = 0;
     for (let steps = random.int(1, 8); steps > 0; steps--) {
       await sleep(random.int(50, 700));
