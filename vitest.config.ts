@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that solve for longest: one of them started last would keep one core busy while the others idle. */
-const LONGEST = ["safety", "everything", "realdata", "offers", "optimality", "goldens"];
+const LONGEST = ["crash", "safety", "everything", "realdata", "offers", "optimality", "goldens"];
 
 class LongestFirst extends BaseSequencer {
   async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

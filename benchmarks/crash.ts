@@ -22,8 +22,7 @@ function tell(name: string, report: Awaited<ReturnType<typeof crashRun>>): void 
 if (only !== "postgres") {
   const folder = mkdtempSync(join(tmpdir(), "wattslot-crash-"));
   tell("SQLite, one server", await crashRun({ ...given, place: { folder }, servers: 1 }));
-  if (process.env.KEEP === undefined) rmSync(folder, { recursive: true });
-  else console.error(folder);
+  rmSync(folder, { recursive: true });
 }
 if (only !== "sqlite") {
   const postgres = await startPostgres();

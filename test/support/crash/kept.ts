@@ -31,7 +31,9 @@ export interface Kept {
 export async function readDatabase(place: Place): Promise<Kept> {
   const { query, close } = await open(place);
   const kept = {
-    commands: await query("select * from commands"),
+    commands: await query(
+      "select site_id, station_id, evse_id, session_id, command_id, revision, wave, state, seq, created_ms from commands",
+    ),
     plans: await query("select site_id, revision from plans"),
     sites: await query("select site_id, planned_revision from sites"),
     sessions: await query(
@@ -39,16 +41,6 @@ export async function readDatabase(place: Place): Promise<Kept> {
     ),
     series: await query("select site_id, series_key, series from series"),
   };
-  if (process.env.KEEP) {
-    const fs = await import("node:fs");
-    fs.writeFileSync(
-      "/tmp/kept.json",
-      JSON.stringify({
-        commands: kept.commands.map((r) => ({ ...r, installed: [...(r.installed as Uint8Array)] })),
-        sessions: await query("select site_id, session_id, put_ms, ended_ms from sessions"),
-      }),
-    );
-  }
   await close();
   return kept as unknown as Kept;
 }

@@ -78,11 +78,14 @@ export const CommandResult = {
   UNSPECIFIED: 0,
   /** ACCEPTED - The charger accepted it. */
   ACCEPTED: 1,
-  /** REJECTED - The charger refused it: it counts as drawing what it held before, and the others make room. */
+  /**
+   * REJECTED - The charger refused it: it counts as drawing what it held before, and the others make room. Where the command was
+   * sent out more than once the charger may have accepted it the other time: that counts as no answer.
+   */
   REJECTED: 2,
   /**
    * NO_ANSWER - The charger did not answer, or is not connected: it counts as drawing the higher of what it held before and of
-   * the command. What is not reported within the server's time counts the same.
+   * the command, until it accepts another one. What is not reported within the server's time counts the same.
    */
   NO_ANSWER: 3,
   UNRECOGNIZED: -1,
@@ -3540,8 +3543,10 @@ export const SiteServiceService = {
   },
   /**
    * What chargers are to be told, as it comes up; without an end. Each command comes at least once, those of an EVSE
-   * in their order, and an increase only when all reductions that make its room are accepted. Every command wants a
-   * ReportCommand.
+   * in their order, and an increase only when all reductions that make its room are accepted. A charger that is to be
+   * lowered at one time and raised at another may get two of one plan, the first of which only lowers. Any number of
+   * callers may watch; none may send a charger a command once a later one has been sent to it, which has the higher
+   * cursor, as a number. Every command wants a ReportCommand.
    */
   watchCommands: {
     path: "/wattslot.v1.SiteService/WatchCommands" as const,
@@ -3596,8 +3601,10 @@ export interface SiteServiceServer extends UntypedServiceImplementation {
   reoptimize: handleServerStreamingCall<ReoptimizeRequest, ReoptimizeResponse>;
   /**
    * What chargers are to be told, as it comes up; without an end. Each command comes at least once, those of an EVSE
-   * in their order, and an increase only when all reductions that make its room are accepted. Every command wants a
-   * ReportCommand.
+   * in their order, and an increase only when all reductions that make its room are accepted. A charger that is to be
+   * lowered at one time and raised at another may get two of one plan, the first of which only lowers. Any number of
+   * callers may watch; none may send a charger a command once a later one has been sent to it, which has the higher
+   * cursor, as a number. Every command wants a ReportCommand.
    */
   watchCommands: handleServerStreamingCall<WatchCommandsRequest, WatchCommandsResponse>;
   /** What became of a command. */
@@ -3793,8 +3800,10 @@ export interface SiteServiceClient extends Client {
   ): ClientReadableStream<ReoptimizeResponse>;
   /**
    * What chargers are to be told, as it comes up; without an end. Each command comes at least once, those of an EVSE
-   * in their order, and an increase only when all reductions that make its room are accepted. Every command wants a
-   * ReportCommand.
+   * in their order, and an increase only when all reductions that make its room are accepted. A charger that is to be
+   * lowered at one time and raised at another may get two of one plan, the first of which only lowers. Any number of
+   * callers may watch; none may send a charger a command once a later one has been sent to it, which has the higher
+   * cursor, as a number. Every command wants a ReportCommand.
    */
   watchCommands(
     request: WatchCommandsRequest,
