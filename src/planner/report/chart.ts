@@ -103,7 +103,7 @@ export function percentOf(part: number, whole: number): number {
   return whole === 0 ? 100 : (100 * part) / whole;
 }
 
-/** What charging costs: what the site pays more than without any vehicle. */
+/** What charging costs: what the site pays more than without any vehicle and with an idle battery. */
 export function chargingCost({ totalCost, baseCost }: Measures): number {
   return totalCost - baseCost;
 }

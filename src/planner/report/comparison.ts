@@ -21,7 +21,7 @@ export const COMPARISON: Chart = {
   id: "comparison",
   title: "Strategies side by side",
   caption:
-    "Energy delivered of what vehicles need, and what charging costs: what the site pays more than without any vehicle.",
+    "Energy delivered of what vehicles need, and what charging costs: what the site pays more than without any vehicle and with an idle battery.",
   heightPx: ({ result }) => 30 + 30 * result.strategies.length,
   option,
   summary: (view) => {

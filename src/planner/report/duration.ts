@@ -34,7 +34,7 @@ export const DURATION: Chart = {
     return [result.strategies[strategy], ...(reference === undefined ? [] : [reference])]
       .map((one) => {
         const sorted = sortedNetW(result, one);
-        return `${one.title} is above ${kilo(at(sorted, 0.05))} kW for 5 % of the time and above ${kilo(at(sorted, 0.5))} kW for half of it`;
+        return `${one.title} is at ${kilo(at(sorted, 0.05))} kW or more for 5 % of the time and at ${kilo(at(sorted, 0.5))} kW or more for half of it`;
       })
       .join("; ")
       .concat(".");

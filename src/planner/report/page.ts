@@ -181,7 +181,7 @@ function cards(view: View): string {
       "is the highest import of the site",
       ({ peakW }) => change(measures.peakW, peakW),
     ),
-    card(({ violations }) => `${violations}`, "times a limit was passed"),
+    card(({ violations }) => `${violations}`, "times that chargers were allowed more than a limit"),
   ];
   const against = reference === undefined ? "" : " against uncontrolled charging";
   return `<section><h2>${escapeHtml(title)}${against}</h2><div class="cards">${all.join("")}</div></section>`;
@@ -206,7 +206,10 @@ function strategyTable({ result, strategy }: View): string {
     ["Share that nine of ten reach", ({ shares }) => `${figure(100 * shares.p10, 0)} %`],
     ["Mean of the worst tenth", ({ worstDecile }) => `${figure(100 * worstDecile, 0)} %`],
     ["Fairness (Jain's index)", ({ jain }) => figure(jain, 3)],
-    ["Limits passed", ({ violations }) => (violations > 0 ? `<b class="bad">${violations}</b>` : "0")],
+    [
+      "Times allowed more than a limit",
+      ({ violations }) => (violations > 0 ? `<b class="bad">${violations}</b>` : "0"),
+    ],
     [`Cost of charging, ${unit}`, (one) => figure(chargingCost(one), 2), unit !== ""],
     [`Site: energy, ${unit}`, ({ energyCost }) => figure(energyCost, 2), unit !== ""],
     [`Site: demand charge, ${unit}`, ({ demandCost }) => figure(demandCost, 2), has((one) => one.demandCost)],
@@ -275,5 +278,5 @@ function footer(whole: SimulationResult, shown: SimulationResult): string {
     left > 0
       ? ` The first ${MOST_VISITS} vehicles are shown one by one; ${left} more count in all other figures.`
       : "";
-  return `Made by Wattslot. Powers are means of slots at the meter; costs are of the whole site.${cut}`;
+  return `Made by Wattslot. Powers are means of slots at the meter. The cost of charging is what the site pays more than without any vehicle and with an idle battery; totals are of the whole site.${cut}`;
 }

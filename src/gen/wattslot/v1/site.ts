@@ -3459,7 +3459,10 @@ export const SiteServiceService = {
     responseSerialize: (value: PutSeriesResponse): Buffer => Buffer.from(PutSeriesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutSeriesResponse => PutSeriesResponse.decode(value),
   },
-  /** Keeps a vehicle's stay, new or in place of what is kept of it. */
+  /**
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
+   * at its EVSE: that session ends.
+   */
   putSession: {
     path: "/wattslot.v1.SiteService/PutSession" as const,
     requestStream: false as const,
@@ -3582,7 +3585,10 @@ export interface SiteServiceServer extends UntypedServiceImplementation {
   deleteSite: handleUnaryCall<DeleteSiteRequest, DeleteSiteResponse>;
   /** Keeps values over time: of what has been kept for the same time before they take the place, the rest stays. */
   putSeries: handleUnaryCall<PutSeriesRequest, PutSeriesResponse>;
-  /** Keeps a vehicle's stay, new or in place of what is kept of it. */
+  /**
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
+   * at its EVSE: that session ends.
+   */
   putSession: handleUnaryCall<PutSessionRequest, PutSessionResponse>;
   /** Keeps what was measured of a vehicle. Older than what is kept, it has no effect. */
   reportProgress: handleUnaryCall<ReportProgressRequest, ReportProgressResponse>;
@@ -3692,7 +3698,10 @@ export interface SiteServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutSeriesResponse) => void,
   ): ClientUnaryCall;
-  /** Keeps a vehicle's stay, new or in place of what is kept of it. */
+  /**
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
+   * at its EVSE: that session ends.
+   */
   putSession(
     request: PutSessionRequest,
     callback: (error: ServiceError | null, response: PutSessionResponse) => void,
