@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Problem } from "../src/domain/problem.ts";
+import { rangeOver } from "../src/domain/series.ts";
 import { planSafely } from "../src/engine.ts";
 import { interimPlans } from "../src/interim.ts";
-import { circuit, evse, problem, START_MS, series, session } from "./support/problems.ts";
+import { circuit, evse, hardProblem, problem, START_MS, series, session } from "./support/problems.ts";
 
 const QUARTER_MS = 900_000;
 
@@ -59,5 +60,33 @@ describe("interim plans", () => {
       const site = depot(installed);
       expect(interimPlans(site, planSafely(site).plan).size).toBe(0);
     }
+  });
+
+  it("are nowhere above what is held or planned", () => {
+    let count = 0;
+    for (let seed = 0; seed < 300; seed++) {
+      const site = hardProblem(seed, { vehicles: [2, 12], hours: 8 });
+      const { plan } = planSafely(site);
+      for (const [sessionId, { powerW }] of interimPlans(site, plan)) {
+        const {
+          installed,
+          evse: e,
+          arrivalMs,
+          departureMs,
+        } = site.sessions.find((one) => one.sessionId === sessionId)!;
+        // Such a charger can't be told less than its least limit, whatever these random ones hold.
+        if (site.site.evses[e].ocpp.rejectsZeroLimit) continue;
+        count++;
+        const planned = plan.sessionPlans.find((one) => one.sessionId === sessionId)!.powerW;
+        powerW.forEach((w, k) => {
+          const fromMs = Math.max(site.slotStartsMs[k], arrivalMs);
+          const toMs = Math.min(site.slotStartsMs[k + 1], departureMs);
+          if (fromMs >= toMs) return;
+          const heldW = installed ? rangeOver(installed.powerW, fromMs, toMs).min : Number.POSITIVE_INFINITY;
+          expect(w).toBeLessThanOrEqual(Math.max(0, Math.min(planned[k], heldW)) + 0.001);
+        });
+      }
+    }
+    expect(count).toBeGreaterThan(0);
   });
 });

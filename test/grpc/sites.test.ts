@@ -238,6 +238,10 @@ describe("vehicles", () => {
     await sites.putSession({ siteId, session: { ...session, sessionId: "next", transactionId: "tx-next" } });
     const { sessions } = await sites.getSite({ siteId });
     expect(sessions.map(({ session }) => session?.sessionId)).toEqual(["next"]);
+    // A put that was on its way for long does not bring the first one back, nor take the place of the next.
+    await sites.putSession(vehicle("A"));
+    const later = await sites.getSite({ siteId });
+    expect(later.sessions.map(({ session }) => session?.sessionId)).toEqual(["next"]);
   });
 });
 

@@ -287,6 +287,14 @@ await onBothEngines((bench) => {
       expect(await store.claim(KEY, T + 2 * MINUTE)).toBe(true);
     });
 
+    it("are let go where they may be of planners that died", async () => {
+      const store = await withSite();
+      await putSite(store, keyOf("other"));
+      expect(await store.claimDue(T + 1000, 9)).toHaveLength(2);
+      await store.unclaimAll();
+      expect(await store.claimDue(T + 1000, 9)).toHaveLength(2);
+    });
+
     it("can be had of a site that is not due, by one", async () => {
       const store = await withSite();
       await plan(store, KEY);
@@ -421,10 +429,10 @@ await onBothEngines((bench) => {
       expect(seen).toEqual(stations);
     });
 
-    it("with two commands for an EVSE in one wave are refused whole, and the reason is kept", async () => {
+    it("with two commands of a wave for an EVSE are refused whole, and the reason is kept", async () => {
       const store = await withSite();
       const before = await store.inputsOf(KEY);
-      const error = await rejection(plan(store, KEY, [command("A", 1), command("A", 1)]), "INTERNAL");
+      const error = await rejection(plan(store, KEY, [command("A"), command("A")]), "INTERNAL");
       expect(error.cause).toMatchObject({ code: expect.stringMatching(/^(23505|SQLITE_CONSTRAINT)/) });
       expect(await store.inputsOf(KEY)).toEqual(before);
       expect(await store.planOf(KEY)).toEqual({ site: before.site });
@@ -526,6 +534,46 @@ await onBothEngines((bench) => {
       await answer(store, b, "rejected", T + YEAR);
       await answer(store, b, "no_answer", T + YEAR);
       expect({ ...(await store.inputsOf(KEY)), ...(await store.planOf(KEY)) }).toEqual(before);
+    });
+
+    it("that say nothing leave it open what a charger holds, until it accepts something", async () => {
+      const store = await withSite();
+      await plan(store, KEY, [command("A"), command("B")]);
+      const [a, b] = await take(store);
+      await answer(store, a, "no_answer");
+      await answer(store, b, "rejected");
+      expect(stationsOf((await store.inputsOf(KEY)).unsure)).toEqual(["A"]);
+      await plan(store, KEY, [command("A")]);
+      const [again] = await take(store);
+      expect(stationsOf((await store.inputsOf(KEY)).unsure)).toEqual(["A", "A"]);
+      await answer(store, again, "accepted");
+      expect((await store.inputsOf(KEY)).unsure).toEqual([]);
+    });
+
+    it("that refuse what was sent twice may follow one that accepted it", async () => {
+      const store = await withSite();
+      await plan(store, KEY, [command("A")]);
+      await take(store);
+      const [a] = await take(store);
+      await answer(store, a, "rejected");
+      expect((await store.inputsOf(KEY)).unsure).toMatchObject([{ state: "no_answer", times_sent: 2 }]);
+      await answer(store, a, "accepted");
+      expect((await store.inputsOf(KEY)).evses).toMatchObject([{ session_id: "of-A" }]);
+    });
+
+    it("that refuse what was for a vehicle that has left do not keep its charger from the next one", async () => {
+      const store = await withSite();
+      await putSession(store, KEY, "of-A", T, "A");
+      await plan(store, KEY, [command("A")]);
+      const [a] = await take(store);
+      await store.changeSession(
+        KEY,
+        "of-A",
+        () => ({ row: { ...sessionRow("A"), ended_ms: T + 1 }, isDue: true, value: undefined }),
+        T + 1,
+      );
+      await answer(store, a, "rejected", T + 2);
+      expect((await store.inputsOf(KEY)).evses).toEqual([]);
     });
 
     it("that come late count, and plan the site anew", async () => {
