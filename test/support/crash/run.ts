@@ -112,6 +112,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashReport> {
     ]),
   );
   const applied = () => [...chargers.values()].reduce((sum, charger) => sum + charger.applied, 0);
+  let told = 0;
   for (let n = 0; n < kills; n++) {
     // Killed after so much work and not so much time: a busy machine does as much as an idle one.
     for (let until = applied() + random.int(1, 12); applied() < until; ) await sleep(5);
@@ -121,6 +122,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashReport> {
     onProgress(
       `${n + 1} of ${kills} kills, ${csms.delivered.size} commands, ${applied()} applied, ${faults.length} faults`,
     );
+    for (; told < faults.length; told++) onProgress(faults[told]);
   }
 
   world.isStopping = true;
