@@ -2,21 +2,18 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  type Compilable,
   type Dialect,
   Kysely,
-  type KyselyPlugin,
-  type PluginTransformResultArgs,
   PostgresDialect,
   type PostgresPool,
-  type QueryResult,
   sql,
   type Transaction,
-  type UnknownRow,
 } from "kysely";
 import pg from "pg";
 import { WattslotError } from "../domain/errors.ts";
 import { type Engine, migrate } from "./migrations.ts";
-import { SqliteFile, sqliteDialect } from "./sqlite.ts";
+import { type QueryBatch, SqliteFile, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
 /** Where everything is kept: a folder with one file, or a PostgreSQL database. */
@@ -36,6 +33,11 @@ export interface Database {
   snapshot<T>(body: (tx: Tx) => Promise<T>): Promise<T>;
   /** Changes all or nothing; what is changed is on disk when it resolves. */
   write<T>(body: (tx: Tx) => Promise<T>): Promise<T>;
+  /** The rows of several queries of a transaction that don't need each other's, one after the other. */
+  together<Queries extends readonly Compilable<unknown>[]>(
+    tx: Tx,
+    ...queries: Queries
+  ): Promise<{ [N in keyof Queries]: Queries[N] extends Compilable<infer Row> ? Row[] : never }>;
   /** Resolves when what is running is done. */
   close(): Promise<void>;
 }
@@ -60,7 +62,7 @@ const LONGEST_IDLE_MS = 10_000;
  */
 export async function openDatabase(place: Place): Promise<Database> {
   const { dialect, engine, name } = "folder" in place ? await openFile(place.folder) : openUrl(place.url);
-  const tables = new Kysely<Tables>({ dialect, plugins: engine === SQLITE ? [BYTES] : [] });
+  const tables = new Kysely<Tables>({ dialect });
   const running = new Set<Promise<unknown>>();
   let isClosed = false;
   const run = <T>(work: () => Promise<T>): Promise<T> => {
@@ -79,6 +81,17 @@ export async function openDatabase(place: Place): Promise<Database> {
         tables.transaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute(body),
       ),
     write: (body) => run(() => tables.transaction().execute(body)),
+    async together(tx, ...queries) {
+      const compiled = queries.map((query) => query.compile());
+      // Each way to the file's thread and back costs more than most queries.
+      if (engine === SQLITE) {
+        const batch: QueryBatch = { ...compiled[0], batch: compiled };
+        return (await tx.executeQuery(batch)).rows as never;
+      }
+      const rows: unknown[][] = [];
+      for (const one of compiled) rows.push((await tx.executeQuery(one)).rows);
+      return rows as never;
+    },
     async close() {
       isClosed = true;
       await Promise.allSettled(running);
@@ -119,17 +132,6 @@ function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === "string" ? code : undefined;
 }
-
-/** libsql reads bytes as an ArrayBuffer. */
-const BYTES: KyselyPlugin = {
-  transformQuery: ({ node }) => node,
-  async transformResult({ result }: PluginTransformResultArgs): Promise<QueryResult<UnknownRow>> {
-    for (const row of result.rows)
-      for (const [name, value] of Object.entries(row))
-        if (value instanceof ArrayBuffer) row[name] = new Uint8Array(value);
-    return result;
-  },
-};
 
 interface Opened {
   dialect: Dialect;

@@ -16,7 +16,7 @@ const ADVISORY_LOCK = 0x77617474;
 type Migration = (tx: Tx, engine: Engine) => Promise<void>;
 
 /** In order; what has been released is never changed. The number of those applied is the version of the schema. */
-export const MIGRATIONS: readonly Migration[] = [createTables];
+export const MIGRATIONS: readonly Migration[] = [createTables, indexCommandsBySite];
 
 async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<void> {
   await schema
@@ -114,6 +114,21 @@ async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<vo
   await schema.createIndex("commands_seq").on("commands").columns(["tenant", "seq"]).unique().execute();
   await schema.createIndex("commands_open").on("commands").columns(["state", "delivered_ms"]).execute();
   await schema.createIndex("commands_answered").on("commands").column("answered_ms").execute();
+}
+
+/** A site's plan asks what of all its commands may be in force, and an answer what of its plan is open. */
+async function indexCommandsBySite({ schema }: Tx): Promise<void> {
+  const ofSite = ["tenant", "site_id"] as const;
+  await schema
+    .createIndex("commands_state")
+    .on("commands")
+    .columns([...ofSite, "state"])
+    .execute();
+  await schema
+    .createIndex("commands_plan")
+    .on("commands")
+    .columns([...ofSite, "revision"])
+    .execute();
 }
 
 /**

@@ -1,10 +1,10 @@
 import { parentPort, workerData } from "node:worker_threads";
 import Sqlite from "libsql";
-import type { Outcome, Query } from "./sqlite.ts";
+import type { Outcome, Query, Result } from "./sqlite.ts";
 
 /**
- * A thread that holds an SQLite file and answers one query after the other: SQLite blocks its thread while the disk
- * writes, and libsql has no other way.
+ * A thread that holds an SQLite file and runs what it is sent, one query after the other: SQLite blocks its thread
+ * while the disk writes, and libsql has no other way. Of queries that come together none is run after one that fails.
  */
 const port = parentPort!;
 let file: Sqlite.Database | undefined;
@@ -31,7 +31,7 @@ function open(name: string): Sqlite.Database {
   }
 }
 
-function run(database: Sqlite.Database, { sql, parameters }: Query): Outcome {
+function run(database: Sqlite.Database, { sql, parameters }: Query): Result {
   // A prepared statement that fails stays open in libsql, and no transaction can be committed beside it.
   if (/^(begin|commit|rollback)/.test(sql)) {
     // After some faults SQLite has rolled back already: to say so would hide the fault.
@@ -45,18 +45,18 @@ function run(database: Sqlite.Database, { sql, parameters }: Query): Outcome {
 
 try {
   file = open((workerData as { name: string }).name);
-  answer({ rows: [], changes: 0 });
+  answer([]);
 } catch (cause) {
   answer(faultOf(cause));
 }
-port.on("message", (query: Query | "close") => {
-  if (query === "close") {
+port.on("message", (message: Query[] | "close") => {
+  if (message === "close") {
     file?.close();
     port.close();
     return;
   }
   try {
-    answer(run(file!, query));
+    answer(message.map((query) => run(file!, query)));
   } catch (cause) {
     answer(faultOf(cause));
   }

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import {
-  CompiledQuery,
+  type CompiledQuery,
   type DatabaseConnection,
   type Dialect,
   type Driver,
@@ -18,8 +18,18 @@ export interface Query {
   parameters: readonly unknown[];
 }
 
-/** What comes back. */
-export type Outcome = { rows: unknown[]; changes: number } | { fault: { message: string; code?: string } };
+export interface Result {
+  rows: unknown[];
+  changes: number;
+}
+
+/** What comes back: the result of each query, or what the first that failed has failed of. */
+export type Outcome = Result[] | { fault: { message: string; code?: string } };
+
+/** Several queries as one of kysely's; its rows are a list of the rows of each. */
+export interface QueryBatch extends CompiledQuery {
+  batch: readonly CompiledQuery[];
+}
 
 /** An SQLite file in a thread of its own, so that this one does not stand still while the disk writes. */
 export class SqliteFile {
@@ -49,9 +59,9 @@ export class SqliteFile {
     }
   }
 
-  /** Runs a query after those before it. Rejects as `open`. */
-  run(query: Query): Promise<{ rows: unknown[]; changes: number }> {
-    if (!this.#isOver) this.#worker.postMessage(query);
+  /** Runs queries, after all before them; none after one that fails. Rejects as `open`. */
+  run(queries: readonly Query[]): Promise<Result[]> {
+    if (!this.#isOver) this.#worker.postMessage(queries);
     return this.#outcome();
   }
 
@@ -63,7 +73,7 @@ export class SqliteFile {
     await gone;
   }
 
-  async #outcome(): Promise<{ rows: unknown[]; changes: number }> {
+  async #outcome(): Promise<Result[]> {
     if (this.#isOver) throw new Error("the database is closed");
     const outcome = await new Promise<Outcome>((resolve, reject) => this.#waiting.push({ resolve, reject }));
     if (!("fault" in outcome)) return outcome;
@@ -92,21 +102,24 @@ export function sqliteDialect(file: SqliteFile, fault: (cause: unknown) => Error
 
 class FileDriver implements Driver {
   readonly #file: SqliteFile;
+  readonly #fault: (cause: unknown) => Error;
   readonly #connection: DatabaseConnection;
   /** Resolves when the connection is free for whoever asks next. */
   #turn: Promise<void> = Promise.resolve();
   #release = () => {};
+  /** Goes to the thread with the first query of its transaction. */
+  #begin: string | undefined;
 
   constructor(file: SqliteFile, fault: (cause: unknown) => Error) {
     this.#file = file;
+    this.#fault = fault;
     this.#connection = {
-      async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
-        try {
-          const { rows, changes } = await file.run({ sql, parameters });
-          return { rows: rows as Row[], numAffectedRows: BigInt(changes) };
-        } catch (cause) {
-          throw fault(cause);
-        }
+      executeQuery: async <Row>(compiled: CompiledQuery): Promise<QueryResult<Row>> => {
+        const isBatch = "batch" in compiled;
+        const results = await this.#run(isBatch ? (compiled as QueryBatch).batch : [compiled]);
+        if (isBatch) return { rows: results.map(({ rows }) => rows) as Row[] };
+        const [{ rows, changes }] = results;
+        return { rows: rows as Row[], numAffectedRows: BigInt(changes) };
       },
       // biome-ignore lint/correctness/useYield: kysely asks for it, and nothing here reads a stream.
       async *streamQuery() {
@@ -132,23 +145,44 @@ class FileDriver implements Driver {
     this.#release();
   }
 
-  async beginTransaction(
-    connection: DatabaseConnection,
-    { accessMode }: TransactionSettings = {},
-  ): Promise<void> {
-    const begin = accessMode === "read only" ? "begin" : "begin immediate";
-    await connection.executeQuery(CompiledQuery.raw(begin));
+  async beginTransaction(_: DatabaseConnection, { accessMode }: TransactionSettings = {}): Promise<void> {
+    this.#begin = accessMode === "read only" ? "begin" : "begin immediate";
   }
 
-  async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("commit"));
+  commitTransaction(): Promise<void> {
+    return this.#end("commit");
   }
 
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("rollback"));
+  rollbackTransaction(): Promise<void> {
+    return this.#end("rollback");
+  }
+
+  /** Nothing has begun where nothing was asked. */
+  async #end(sql: string): Promise<void> {
+    if (this.#begin === undefined) await this.#run([{ sql, parameters: [] }]);
+    this.#begin = undefined;
+  }
+
+  async #run(queries: readonly Query[]): Promise<Result[]> {
+    const before = this.#begin === undefined ? [] : [{ sql: this.#begin, parameters: [] }];
+    this.#begin = undefined;
+    const sent = [...before, ...queries].map(({ sql, parameters }) => ({ sql, parameters }));
+    try {
+      const results = (await this.#file.run(sent)).slice(before.length);
+      for (const { rows } of results) for (const row of rows) readBytes(row as Record<string, unknown>);
+      return results;
+    } catch (cause) {
+      throw this.#fault(cause);
+    }
   }
 
   destroy(): Promise<void> {
     return this.#file.close();
   }
+}
+
+/** libsql reads bytes as an ArrayBuffer. */
+function readBytes(row: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(row))
+    if (value instanceof ArrayBuffer) row[name] = new Uint8Array(value);
 }

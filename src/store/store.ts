@@ -306,32 +306,28 @@ export class Store {
   /** What a site's plan is made of now, from one look at the database. Throws NOT_FOUND. */
   async inputsOf({ tenant, siteId }: SiteKey): Promise<SiteInputs> {
     return this.#database.snapshot(async (tx) => {
-      const site = await siteOf(tx, { tenant, siteId }).executeTakeFirst();
-      if (site === undefined) throw noSite(siteId);
       const of = { tenant, site_id: siteId };
-      return {
-        site,
-        series: await tx
+      const [[site], series, sessions, evses, unsure] = await this.#database.together(
+        tx,
+        siteOf(tx, { tenant, siteId }),
+        tx
           .selectFrom("series")
           .selectAll()
           .where((eb) => eb.and(of))
-          .orderBy("series_key")
-          .execute(),
-        sessions: await tx
+          .orderBy("series_key"),
+        tx
           .selectFrom("sessions")
           .selectAll()
           .where((eb) => eb.and(of))
           .where("ended_ms", "is", null)
-          .orderBy("session_id")
-          .execute(),
-        evses: await tx
+          .orderBy("session_id"),
+        tx
           .selectFrom("evses")
           .selectAll()
           .where((eb) => eb.and(of))
           .orderBy("station_id")
-          .orderBy("evse_id")
-          .execute(),
-        unsure: await tx
+          .orderBy("evse_id"),
+        tx
           .selectFrom("commands")
           .selectAll()
           .where((eb) => eb.and(of))
@@ -348,10 +344,12 @@ export class Store {
                   .whereRef("evses.revision", ">", "commands.revision"),
               ),
             ),
-          )
-          .orderBy("seq")
-          .execute(),
-      };
+          ),
+      );
+      if (site === undefined) throw noSite(siteId);
+      // Asked for the order, SQLite would read all of the tenant's commands in it.
+      unsure.sort((a, b) => (a.seq ?? 0) - (b.seq ?? 0));
+      return { site, series, sessions, evses, unsure };
     });
   }
 
@@ -432,14 +430,18 @@ export class Store {
   }
 
   /** Claims a site for planning it now. False where somebody else is planning it. Throws NOT_FOUND. */
-  async claim({ tenant, siteId }: SiteKey, nowMs: number): Promise<boolean> {
+  async claim(key: SiteKey, nowMs: number): Promise<boolean> {
     return this.#database.write(async (tx) => {
-      const site = await this.#lock(tx, { tenant, siteId });
-      if (site === undefined) throw noSite(siteId);
-      if (site.claimed_until_ms > nowMs) return false;
-      const claimed = { claimed_until_ms: nowMs + CLAIM_MS, claimed_revision: site.revision };
-      await this.#set(tx, { tenant, siteId }, claimed);
-      return true;
+      const { numUpdatedRows } = await tx
+        .updateTable("sites")
+        .set(({ ref }) => ({ claimed_until_ms: nowMs + CLAIM_MS, claimed_revision: ref("revision") }))
+        .where("tenant", "=", key.tenant)
+        .where("site_id", "=", key.siteId)
+        .where("claimed_until_ms", "<=", nowMs)
+        .executeTakeFirst();
+      if (numUpdatedRows > 0n) return true;
+      if ((await siteOf(tx, key).executeTakeFirst()) === undefined) throw noSite(key.siteId);
+      return false;
     });
   }
 
@@ -472,41 +474,46 @@ export class Store {
         .where("revision", "=", madeOf)
         .executeTakeFirst();
       if (numUpdatedRows === 0n) return undefined;
-      await tx.deleteFrom("plans").where("tenant", "=", tenant).where("site_id", "=", siteId).execute();
-      await tx
-        .insertInto("plans")
-        .values({ tenant, site_id: siteId, revision, planned_ms: nowMs, plan })
-        .execute();
-      await tx
-        .updateTable("commands")
-        .set({ state: "superseded", answered_ms: nowMs })
-        .where("tenant", "=", tenant)
-        .where("site_id", "=", siteId)
-        .where("state", "in", NOBODY_KNOWS)
-        .execute();
-      if (commands.length > 0) {
-        const rows = commands.map((command, n) => ({
+      const firstWave = Math.min(...commands.map(({ wave }) => wave));
+      const count = commands.filter(({ wave }) => wave === firstWave).length;
+      let place = 0;
+      const rows = commands.map((command, n) => {
+        const isFirst = command.wave === firstWave;
+        if (isFirst) place++;
+        return {
           ...command,
           tenant,
           site_id: siteId,
           command_id: `${siteId}/${revision}/${n}`,
           revision,
-          state: "held" as const,
-          seq: null,
+          state: isFirst ? ("released" as const) : ("held" as const),
+          seq: isFirst
+            ? sql<number>`(select last_seq from tenants where tenant = ${tenant}) - ${count - place}`
+            : null,
           created_ms: nowMs,
           delivered_ms: null,
           answered_ms: null,
           detail: "",
           times_sent: 0,
-        }));
-        // SQLite takes 32766 values in one statement.
-        for (let from = 0; from < rows.length; from += 1000)
-          await tx
-            .insertInto("commands")
-            .values(rows.slice(from, from + 1000))
-            .execute();
-        await this.#releaseNext(tx, { tenant, siteId }, revision);
-      }
+        };
+      });
+      // SQLite takes 32766 values in one statement.
+      const parts = Array.from({ length: Math.ceil(rows.length / 1000) }, (_, n) =>
+        rows.slice(1000 * n, 1000 * (n + 1)),
+      );
+      await this.#database.together(
+        tx,
+        tx.deleteFrom("plans").where("tenant", "=", tenant).where("site_id", "=", siteId),
+        tx.insertInto("plans").values({ tenant, site_id: siteId, revision, planned_ms: nowMs, plan }),
+        tx
+          .updateTable("commands")
+          .set({ state: "superseded", answered_ms: nowMs })
+          .where("tenant", "=", tenant)
+          .where("site_id", "=", siteId)
+          .where("state", "in", NOBODY_KNOWS),
+        ...(count > 0 ? [countUp(tx, tenant, count)] : []),
+        ...parts.map((part) => tx.insertInto("commands").values(part)),
+      );
       return revision;
     });
   }
@@ -838,12 +845,7 @@ export class Store {
     const [first] = open;
     if (first === undefined || open.some(({ state, wave }) => state !== "held" && wave <= first.wave)) return;
     const next = open.filter(({ wave }) => wave === first.wave);
-    const { last_seq } = await tx
-      .updateTable("tenants")
-      .set(({ eb }) => ({ last_seq: eb("last_seq", "+", next.length) }))
-      .where("tenant", "=", tenant)
-      .returning("last_seq")
-      .executeTakeFirstOrThrow();
+    const { last_seq } = await countUp(tx, tenant, next.length).executeTakeFirstOrThrow();
     // Commands of a plan differ in the number at the end of their ids.
     await sql`
       update commands set state = 'released', seq = ${last_seq - next.length} + next.place
@@ -858,6 +860,15 @@ export class Store {
 
 function siteOf(tables: Kysely<Tables>, { tenant, siteId }: SiteKey) {
   return tables.selectFrom("sites").selectAll().where("tenant", "=", tenant).where("site_id", "=", siteId);
+}
+
+/** Takes places in a tenant's outbox, the last of which is then its last. */
+function countUp(tx: Tx, tenant: string, count: number) {
+  return tx
+    .updateTable("tenants")
+    .set(({ eb }) => ({ last_seq: eb("last_seq", "+", count) }))
+    .where("tenant", "=", tenant)
+    .returning("last_seq");
 }
 
 /** What is gone by now needs nothing. */
