@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { WattslotError } from "../domain/errors.ts";
 import { readTokens } from "../grpc/tokens.ts";
-import { cron, span, text, tokensOption, variable, whole, zone } from "./options.ts";
+import { cron, span, spanText, text, tokensOption, variable, whole, zone } from "./options.ts";
 import { type NameOf, type ServerTls, serverCredentials } from "./tls.ts";
 
 /** What `serve` runs with. */
@@ -137,19 +137,38 @@ export function named<T>(name: string, read: () => T): T {
   }
 }
 
+/** Throws INVALID_ARGUMENT where a database's URL can't be read. The URL may have a password, so it is not shown. */
+export function checkDatabaseUrl(url: string | undefined, name: string): void {
+  if (url === undefined) return;
+  try {
+    const { protocol, username, password } = new URL(url);
+    decodeURIComponent(username + password);
+    if (/^postgres(ql)?:$/.test(protocol)) return;
+  } catch {
+    // Told below, as all else that is no such URL.
+  }
+  const description =
+    "must be a URL such as postgres://user:password@host:5432/database, / # ? % and @ in user and password as %XX";
+  throw new WattslotError("INVALID_ARGUMENT", "the database's URL can't be read", {
+    violations: [{ field: name, description }],
+  });
+}
+
 /**
- * Prints what `serve` would run with as JSON, secrets as ***, null where nothing is set. Throws INVALID_ARGUMENT
+ * Prints what `serve` would run with as JSON, spans as they are given, secrets as ***, null where nothing is set. Throws INVALID_ARGUMENT
  * where `serve` would not start with it; starts nothing.
  */
 export function printConfig(options: Config, command: Command): void {
   const nameOf = namesOf(command);
   const { tokens } = options;
   serverCredentials(options, nameOf);
+  checkDatabaseUrl(options.databaseUrl, nameOf("--database-url"));
   if (tokens !== undefined) named(nameOf("--tokens"), () => readTokens(tokens));
   const values: Record<string, unknown> = command.opts();
   const entries = command.options.map((option) => {
     const name = option.attributeName();
-    return [name, redacted(values[name] ?? null)];
+    const value = values[name] ?? null;
+    return [name, option.parseArg === span ? spanText(value as number) : redacted(value)];
   });
   process.stdout.write(`${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`);
 }

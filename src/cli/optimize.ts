@@ -6,7 +6,7 @@ import { requestFromJson, responseToJson } from "../grpc/json.ts";
 import { toResponse } from "../grpc/response.ts";
 import { readInput } from "./input.ts";
 import { formatPlan } from "./table.ts";
-import { type ClientTls, clientCredentials } from "./tls.ts";
+import { type ClientTls, clientCredentials, explained } from "./tls.ts";
 
 export interface OptimizeOptions extends ClientTls {
   address?: string;
@@ -29,7 +29,9 @@ export async function optimize(file: string, options: OptimizeOptions): Promise<
   const response =
     address === undefined
       ? await planHere(request)
-      : await planThere(request, connect(address, credentials, token));
+      : await planThere(request, connect(address, credentials, token)).catch((error) => {
+          throw explained(error, address, credentials);
+        });
   process.stdout.write(
     json
       ? `${JSON.stringify(responseToJson(response))}\n`

@@ -55,6 +55,12 @@ export function span(value: string): number {
   return Number(count) * UNITS[unit];
 }
 
+/** Milliseconds as the span that they were read of, in the largest unit that it is a whole number of. */
+export function spanText(ms: number): string {
+  const [unit, unitMs] = Object.entries(UNITS).findLast(([, one]) => ms % one === 0) ?? ["ms", 1];
+  return `${ms / unitMs}${unit}`;
+}
+
 /** A cron expression. */
 export function cron(value: string): string {
   try {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { WattslotError } from "../domain/errors.ts";
 import { connectSites, type ReoptimizeResult, type Sites } from "../grpc/site-client.ts";
-import { type ClientTls, clientCredentials } from "./tls.ts";
+import { type ClientTls, clientCredentials, explained } from "./tls.ts";
 
 export interface ReoptimizeOptions extends ClientTls {
   address: string;
@@ -27,7 +27,8 @@ export async function reoptimize(options: ReoptimizeOptions): Promise<void> {
       "INVALID_ARGUMENT",
       all ? "give --all or --site, not both" : "say which sites: --all, or --site ID, which may be repeated",
     );
-  const sites = connectSites(address, clientCredentials(options), options.token);
+  const credentials = clientCredentials(options);
+  const sites = connectSites(address, credentials, options.token);
   const beganMs = Date.now();
   let planned = 0;
   let failed = 0;
@@ -45,7 +46,7 @@ export async function reoptimize(options: ReoptimizeOptions): Promise<void> {
         break;
       } catch (error) {
         const isLost = error instanceof WattslotError && error.code === "UNAVAILABLE";
-        if (!isLost || ++attempt >= MOST_ATTEMPTS) throw error;
+        if (!isLost || ++attempt >= MOST_ATTEMPTS) throw explained(error, address, credentials);
         await sleep(250 * 2 ** attempt);
       }
     }

@@ -11,7 +11,7 @@ import { startServer } from "../grpc/server.ts";
 import { tokenFile } from "../grpc/tokens.ts";
 import { traced } from "../grpc/tracing.ts";
 import { Store } from "../store/store.ts";
-import { type Config, named } from "./config.ts";
+import { type Config, checkDatabaseUrl, named } from "./config.ts";
 import { type NameOf, serverCredentials } from "./tls.ts";
 
 /** Longest time that calls in progress get to end when the server stops. */
@@ -24,6 +24,7 @@ export const DRAIN_MS = 20_000;
 export async function serve(options: Config, nameOf: NameOf): Promise<void> {
   const { host, port, workers, maxQueue, logLevel } = options;
   const credentials = serverCredentials(options, nameOf);
+  checkDatabaseUrl(options.databaseUrl, nameOf("--database-url"));
   // The library's own lines would stand between the log's; what they say reaches the log as errors.
   if (!process.env.GRPC_VERBOSITY) setLogVerbosity(logVerbosity.NONE);
   const logger = pino({ level: logLevel });

@@ -93,24 +93,31 @@ async function strategiesOf({ strategies }: ReadScenario, asked: readonly string
   return chosen;
 }
 
-/** Shows on a terminal how far the runs are. */
-export function progress(): ((share: number) => void) | undefined {
+/** Shows on a terminal how far the runs are, and of what. */
+export function progress(what = ""): ((share: number) => void) | undefined {
   if (!process.stderr.isTTY) return undefined;
   let shown = -1;
   return (share) => {
     const percent = Math.floor(100 * share);
     if (percent === shown) return;
     shown = percent;
-    process.stderr.write(percent < 100 ? `\r${String(percent).padStart(3)} %` : "\r     \r");
+    const line = `${String(percent).padStart(3)} %${what && ` of ${what}`}`;
+    process.stderr.write(percent < 100 ? `\r${line}` : `\r${" ".repeat(line.length)}\r`);
   };
 }
 
 async function writeFiles(folder: string, files: Iterable<[name: string, text: string]>): Promise<void> {
+  const written: string[] = [];
   try {
     await mkdir(folder, { recursive: true });
-    for (const [name, text] of files) await writeFile(join(folder, name), text);
+    for (const [name, text] of files) {
+      const file = join(folder, name);
+      await writeFile(file, text);
+      written.push(file);
+    }
   } catch (cause) {
     const { code, path = folder } = cause as NodeJS.ErrnoException;
     throw new WattslotError("INVALID_ARGUMENT", `${path}: cannot be written (${code})`, { cause });
   }
+  process.stderr.write(`wattslot: wrote ${written.join(", ")}\n`);
 }

@@ -97,7 +97,6 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
       : positive("--to", options.to);
   const mayDouble = options.to === undefined && !isGridLimit(scenarioFile, parameter);
   const runs = new Runs(options);
-  const show = progress();
   /** Sizes are whole numbers of steps here. */
   const sizer = (under: string, points: Map<number, Point>) => async (sizes: readonly number[]) => {
     // Begun from the end: the smallest, where power is scarce, take longest.
@@ -112,7 +111,8 @@ export async function sizeScenario(file: string, options: SizeOptions): Promise<
         need: options.fullCurve ? undefined : target.need,
       });
     }
-    const results = await runs.run(jobs, show);
+    const tried = fresh.map((size) => sizeText(sizeValue(size, step), unit)).join(", ");
+    const results = await runs.run(jobs, progress(`${plain(under.split("/").at(-1) ?? "")} with ${tried}`));
     results.forEach((result, n) => {
       points.set(fresh[n], pointOf(sizeValue(fresh[n], step), result));
     });

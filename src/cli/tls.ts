@@ -56,6 +56,36 @@ export function clientCredentials({ tls, ca, cert, key }: ClientTls): ChannelCre
   return ChannelCredentials.createSsl(roots, pair?.private_key, pair?.cert_chain);
 }
 
+/** What OpenSSL, Node and gRPC say of a way that leads to no call, and what that means to whoever gave the options. */
+const CAUSES: readonly [said: RegExp, meaning: string][] = [
+  [/wrong version number/, "it serves without TLS: leave --tls, --ca and --cert away"],
+  [
+    /unable to (verify|get)|self.signed/,
+    "its certificate is not of a CA that is trusted here: give that with --ca",
+  ],
+  [/altnames/, "its certificate is of another name: call it by a name that the certificate has"],
+  [/certificate has expired/, "its certificate has expired"],
+  [/alert certificate required/, "it lets in only who has a certificate: give --cert and --key"],
+  [/alert (unknown ca|bad certificate)/, "it does not trust the CA of --cert"],
+  [/ECONNREFUSED/, "nobody listens there: is the server running?"],
+  [/Name resolution failed/, "there is no such host"],
+];
+
+/** The error of a call that found no way to its server, told so that one knows what to do; others as they are. */
+export function explained(
+  error: unknown,
+  address: string,
+  credentials: ChannelCredentials | undefined,
+): unknown {
+  if (!(error instanceof WattslotError) || error.code !== "UNAVAILABLE") return error;
+  const { message } = error;
+  const [, meaning] = CAUSES.find(([said]) => said.test(message)) ?? [];
+  const isSilent = credentials === undefined && message.includes("Failed to connect");
+  const found = meaning ?? (isSilent ? "it may serve with TLS only: give --tls or --ca" : undefined);
+  if (found === undefined) return error;
+  return new WattslotError("UNAVAILABLE", `can't call ${address}: ${found}`, { cause: error });
+}
+
 /** Reads files in PEM, and keeps what is wrong with them, so that all of it is told at once. */
 class PemFiles {
   readonly #violations: FieldViolation[] = [];

@@ -60,4 +60,5 @@ export function revokeToken(id: string, { tokens: file }: TokenOptions): void {
       throw new WattslotError("INVALID_ARGUMENT", `${file} has no token ${id}: see wattslot token list`);
     return left;
   });
+  process.stderr.write(`wattslot: ${id} is revoked: servers refuse it from the next call on\n`);
 }

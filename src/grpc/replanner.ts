@@ -33,6 +33,8 @@ export interface ReplannerOptions {
 /** How often the database is asked for sites that are due: another process may have changed them. */
 const TICK_MS = 250;
 const HOUSEKEEPING_MS = 2000;
+/** From one line on what goes on failing to the next. */
+const OUTAGE_TOLD_MS = 60_000;
 const PRUNED_AT_ONCE = 500;
 /** Times in a row that a plan may come too late for what it was made of. */
 const MOST_ATTEMPTS = 8;
@@ -92,16 +94,23 @@ export class Replanner {
 
   async #planDue(): Promise<void> {
     const { store, logger, parallel } = this.#options;
+    const outage = new Outage(logger, "looking for sites that are due");
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const free = parallel - this.#inWork.size;
       const keys =
         free <= 0
           ? []
-          : await store.claimDue(Date.now(), free).catch((error) => {
-              logger.error({ err: error }, "sites that are due can't be read");
-              return [];
-            });
+          : await store.claimDue(Date.now(), free).then(
+              (claimed) => {
+                outage.end();
+                return claimed;
+              },
+              (error) => {
+                outage.tell(error);
+                return [];
+              },
+            );
       for (const key of keys) {
         const work = this.#plan(key)
           .then(
@@ -131,6 +140,7 @@ export class Replanner {
 
   async #keepHouse(): Promise<void> {
     const { store, logger, everyMs, keepMs } = this.#options;
+    const outage = new Outage(logger, "housekeeping");
     const { signal } = this.#stopping;
     for (;;) {
       try {
@@ -139,8 +149,9 @@ export class Replanner {
         await store.retryChargers(nowMs);
         if (Number.isFinite(everyMs)) await store.makeStaleDue(nowMs - everyMs, nowMs);
         await store.prune(nowMs - keepMs, PRUNED_AT_ONCE);
+        outage.end();
       } catch (error) {
-        logger.error({ err: error }, "housekeeping failed");
+        outage.tell(error);
       }
       this.poke();
       try {
@@ -206,6 +217,30 @@ export class Replanner {
       planStatus: response.status as number,
       commands: commandsOf(response, interimPlans(problem, plan), request.slotSeconds * 1000),
     };
+  }
+}
+
+/** Tells that something fails: at first, once a minute as long as it does, and when it works again. */
+class Outage {
+  readonly #logger: Logger;
+  readonly #what: string;
+  #toldMs = Number.NEGATIVE_INFINITY;
+
+  constructor(logger: Logger, what: string) {
+    this.#logger = logger;
+    this.#what = what;
+  }
+
+  tell(error: unknown): void {
+    if (performance.now() - this.#toldMs < OUTAGE_TOLD_MS) return;
+    this.#toldMs = performance.now();
+    this.#logger.error({ err: error }, `${this.#what} fails`);
+  }
+
+  end(): void {
+    if (this.#toldMs === Number.NEGATIVE_INFINITY) return;
+    this.#toldMs = Number.NEGATIVE_INFINITY;
+    this.#logger.info(`${this.#what} works again`);
   }
 }
 

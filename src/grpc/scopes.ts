@@ -1,5 +1,5 @@
 /** What a token may be good for. */
-export const SCOPES = ["optimize", "read", "write", "admin"] as const;
+export const SCOPES = ["optimize", "read", "write"] as const;
 export type Scope = (typeof SCOPES)[number];
 
 const SITE = "/wattslot.v1.SiteService";

@@ -24,13 +24,13 @@ test("config prints what holds where nothing is set", async () => {
     maxQueue: 256,
     data: null,
     databaseUrl: null,
-    reoptimizeEvery: 900_000,
+    reoptimizeEvery: "15m",
     reoptimizeCron: null,
     timeZone: "UTC",
-    debounce: 300,
-    answerTimeout: 60_000,
-    retryAfter: 300_000,
-    keep: 2_592_000_000,
+    debounce: "300ms",
+    answerTimeout: "1m",
+    retryAfter: "5m",
+    keep: "30d",
     logLevel: "info",
     tlsCert: null,
     tlsKey: null,
@@ -74,6 +74,24 @@ test("passwords are left out", async () => {
   const url = "postgres://wattslot:secret@db.example:5432/wattslot?sslmode=require";
   const { databaseUrl } = await config([], { DATABASE_URL: url });
   expect(databaseUrl).toBe("postgres://wattslot:***@db.example:5432/wattslot?sslmode=require");
+});
+
+test("a database's URL that can't be read is refused without telling its password", async () => {
+  for (const url of [
+    "postgres://u:pa/ss@db:5432/w",
+    "postgres://u:50%@db/w",
+    "db.example",
+    "mysql://u@db/w",
+  ]) {
+    for (const command of ["config", "serve"]) {
+      const { code, stdout, stderr } = await wattslot([command], "", { DATABASE_URL: url });
+      expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+      expect(stderr).toMatch(/^DATABASE_URL: must be a URL such as postgres:.*%XX/);
+      expect(stderr).not.toMatch(/pa\/ss|50%@/);
+    }
+  }
+  const socket = "postgres:///wattslot?host=/var/run/postgresql";
+  expect((await config(["--database-url", socket])).databaseUrl).toBe(socket);
 });
 
 test("every option of serve has its variable, and config the same options", async () => {

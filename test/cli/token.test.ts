@@ -80,7 +80,7 @@ describe("bad input ends with 2", () => {
   test.each([
     [["create", "--scope", "read"], "required option '--tenant <name>' not specified"],
     [["create", "--tenant", "a"], "required option '--scope <scope>' not specified"],
-    [["create", "--tenant", "a", "--scope", "all"], "Must be one of optimize, read, write, admin."],
+    [["create", "--tenant", "a", "--scope", "all"], "Must be one of optimize, read, write."],
     [["create", "--tenant", "a b", "--scope", "read"], "--tenant: must be 1 to 64 of"],
     [["create", "--tenant", "a", "--scope", "read", "--expires", "soon"], "Must be a span such as 30s"],
     [["revoke", "abcdefgh"], "has no token abcdefgh: see wattslot token list"],
@@ -111,12 +111,12 @@ describe("bad input ends with 2", () => {
       ).toEqual([
         "tokens[1].id: is there twice",
         "tokens[1].hash: must be 64 hexadecimal digits",
-        "tokens[1].scopes: must be a list of optimize, read, write, admin",
+        "tokens[1].scopes: must be a list of optimize, read, write",
         "tokens[1].expires: must be a time such as 2026-11-23T08:00:00Z",
         "tokens[2].id: must be 8 letters",
         "tokens[2].hash: must be 64 hexadecimal digits",
         "tokens[2].tenant: must be 1 to 64 of A-Z a-z 0-9 . _ -",
-        "tokens[2].scopes: must be a list of optimize, read, write, admin",
+        "tokens[2].scopes: must be a list of optimize, read, write",
       ]);
     }
   });

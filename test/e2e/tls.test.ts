@@ -45,21 +45,42 @@ test("a server with a certificate plans for those who trust its CA", async () =>
     for (const options of [["--tls"], ["--ca", theirs.cert]]) {
       const { code, stdout, stderr } = await optimizeAt(running, options);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toMatch(/certificate|self.signed|issuer/i);
+      expect(stderr).toBe(
+        `wattslot: can't call 127.0.0.1:${running.port}: its certificate is not of a CA that is trusted here: give that with --ca\n`,
+      );
     }
-    expect(await optimizeAt(running, [])).toMatchObject({ code: 1, stdout: "" });
+    const plain = await optimizeAt(running, []);
+    expect(plain).toMatchObject({ code: 1, stdout: "" });
+    expect(plain.stderr).toContain("it may serve with TLS only: give --tls or --ca");
   });
+});
+
+test("a client with TLS is told that a server has none, and that there is none", async () => {
+  await withServer([], async (running) => {
+    const { code, stderr } = await optimizeAt(running, ["--tls"]);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `wattslot: can't call 127.0.0.1:${running.port}: it serves without TLS: leave --tls, --ca and --cert away\n`,
+    });
+  });
+  const nobody = await wattslot(["optimize", example, "--address", "127.0.0.1:1"]);
+  expect(nobody.stderr).toBe(
+    "wattslot: can't call 127.0.0.1:1: nobody listens there: is the server running?\n",
+  );
 });
 
 test("a server with a CA lets in only its clients", async () => {
   await withServer([...served(server), "--tls-ca", ours.cert], async (running) => {
     const trusting = ["--ca", ours.cert];
     expect(await optimizeAt(running, [...trusting, ...known(client)])).toMatchObject({ code: 0 });
-    expect(await optimizeAt(running, trusting)).toMatchObject({ code: 1, stdout: "" });
-    expect(await optimizeAt(running, [...trusting, ...known(stranger)])).toMatchObject({
-      code: 1,
-      stdout: "",
-    });
+    for (const [options, reason] of [
+      [trusting, "give --cert and --key"],
+      [[...trusting, ...known(stranger)], "it does not trust the CA of --cert"],
+    ] as const) {
+      const { code, stdout, stderr } = await optimizeAt(running, [...options]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain(reason);
+    }
     // Those who were refused have not harmed the others.
     expect(await optimizeAt(running, [...trusting, ...known(client)])).toMatchObject({ code: 0 });
   });
