@@ -112,26 +112,31 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
 /** Tells what waits in the store, and whether it can be reached. */
 function observeStore(store: Store, metrics: Metrics, monitor: Monitor | undefined): void {
   monitor?.check("database", () => store.ping());
-  const backlog = () => store.backlog(Date.now());
-  metrics.gauge(
-    "wattslot_sites_due",
-    "Sites that wait to be planned",
-    async () => (await backlog()).dueSites,
-  );
-  metrics.gauge(
+  // All gauges are read at once: they share a look at the store.
+  let look: ReturnType<Store["backlog"]> | undefined;
+  const backlog = () => {
+    look ??= store.backlog(Date.now()).finally(() => {
+      look = undefined;
+    });
+    return look;
+  };
+  const gauge = (name: string, help: string, value: (waiting: Awaited<typeof look> & {}) => number) =>
+    metrics.gauge(name, help, async () => value(await backlog()));
+  gauge("wattslot_sites_due", "Sites that wait to be planned", ({ dueSites }) => dueSites);
+  gauge(
     "wattslot_oldest_due_seconds",
     "How long the site that waits longest has waited",
-    async () => (await backlog()).oldestDueMs / 1000,
+    ({ oldestDueMs }) => oldestDueMs / 1000,
   );
-  metrics.gauge(
+  gauge(
     "wattslot_commands_open",
     "Commands that no charger has answered",
-    async () => (await backlog()).openCommands,
+    ({ openCommands }) => openCommands,
   );
-  metrics.gauge(
+  gauge(
     "wattslot_oldest_plan_seconds",
     "Age of the oldest plan in force",
-    async () => (await backlog()).oldestPlanMs / 1000,
+    ({ oldestPlanMs }) => oldestPlanMs / 1000,
   );
 }
 

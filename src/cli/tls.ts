@@ -66,7 +66,7 @@ const CAUSES: readonly [said: RegExp, meaning: string][] = [
   [/altnames/, "its certificate is of another name: call it by a name that the certificate has"],
   [/certificate has expired/, "its certificate has expired"],
   [/alert certificate required/, "it lets in only who has a certificate: give --cert and --key"],
-  [/alert (unknown ca|bad certificate)/, "it does not trust the CA of --cert"],
+  [/alert (unknown ca|bad certificate)/, "it does not trust the certificate of --cert"],
   [/ECONNREFUSED/, "nobody listens there: is the server running?"],
   [/Name resolution failed/, "there is no such host"],
 ];
@@ -80,8 +80,14 @@ export function explained(
   if (!(error instanceof WattslotError) || error.code !== "UNAVAILABLE") return error;
   const { message } = error;
   const [, meaning] = CAUSES.find(([said]) => said.test(message)) ?? [];
+  const isCut = credentials !== undefined && message.includes("ECONNRESET");
   const isSilent = credentials === undefined && message.includes("Failed to connect");
-  const found = meaning ?? (isSilent ? "it may serve with TLS only: give --tls or --ca" : undefined);
+  const found =
+    meaning ??
+    (isCut
+      ? "it cut the connection, as one does that does not trust the certificate of --cert"
+      : undefined) ??
+    (isSilent ? "it may serve with TLS only: give --tls or --ca" : undefined);
   if (found === undefined) return error;
   return new WattslotError("UNAVAILABLE", `can't call ${address}: ${found}`, { cause: error });
 }

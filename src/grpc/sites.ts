@@ -700,12 +700,15 @@ async function* watchCommands(
   const over = AbortSignal.any([signal, closing]);
   for (;;) {
     if (closing.aborted) throw new WattslotError("UNAVAILABLE", "the server is closing: watch again");
-    const rows = await store.takeCommands(tenant, after, { siteIds, limit: COMMANDS_AT_ONCE }, Date.now());
-    for (const row of rows) {
-      yield commandOf(row);
-      after = row.seq ?? after;
-    }
-    if (rows.length < COMMANDS_AT_ONCE) await sleep(WATCH_MS, undefined, { signal: over }).catch(() => {});
+    const { commands, place, isAll } = await store.takeCommands(
+      tenant,
+      after,
+      { siteIds, limit: COMMANDS_AT_ONCE },
+      Date.now(),
+    );
+    for (const command of commands) yield commandOf(command);
+    after = place;
+    if (isAll) await sleep(WATCH_MS, undefined, { signal: over }).catch(() => {});
     signal.throwIfAborted();
   }
 }

@@ -563,21 +563,26 @@ export class Store {
 
   /**
    * Commands of a tenant after a place in its outbox that no charger has answered, in order; those that had not been
-   * sent count as sent from now on.
+   * sent count as sent from now on. `place` is where to go on: none up to there is left. `isAll`: nor after it.
    */
   async takeCommands(
     tenant: string,
     after: number,
     { siteIds, limit }: { siteIds: readonly string[]; limit: number },
     nowMs: number,
-  ): Promise<CommandRow[]> {
+  ): Promise<{ commands: CommandRow[]; place: number; isAll: boolean }> {
+    // Read before the commands: all up to it are there to be seen.
+    const { last_seq: last } = (await this.#database.read((tables) =>
+      tables.selectFrom("tenants").select("last_seq").where("tenant", "=", tenant).executeTakeFirst(),
+    )) ?? { last_seq: 0 };
+    if (last <= after) return { commands: [], place: after, isAll: true };
     const found = await this.#database.read((tables) =>
       tables
         .selectFrom("commands")
         .selectAll()
         .where("tenant", "=", tenant)
         .where("seq", ">", after)
-        .where("state", "in", ["released", "delivered"])
+        .where(isOut)
         .$if(siteIds.length > 0, (query) => query.where("site_id", "in", siteIds))
         .orderBy("seq")
         .limit(limit)
@@ -612,15 +617,13 @@ export class Store {
       });
       for (const { command_id } of marked) sent.add(command_id);
     }
-    return found.filter(({ command_id }) => sent.has(command_id));
-  }
-
-  /** Place in a tenant's outbox of the command released last. */
-  async lastSeq(tenant: string): Promise<number> {
-    const row = await this.#database.read((tables) =>
-      tables.selectFrom("tenants").select("last_seq").where("tenant", "=", tenant).executeTakeFirst(),
-    );
-    return row?.last_seq ?? 0;
+    const isAll = found.length < limit;
+    const newest = found.at(-1)?.seq ?? after;
+    return {
+      commands: found.filter(({ command_id }) => sent.has(command_id)),
+      place: isAll ? Math.max(newest, last) : newest,
+      isAll,
+    };
   }
 
   /**
@@ -870,6 +873,9 @@ function countUp(tx: Tx, tenant: string, count: number) {
     .where("tenant", "=", tenant)
     .returning("last_seq");
 }
+
+/** What waits to be answered, in the words of its index: those of a parameter would not find it. */
+const isOut = sql<boolean>`state in ('released', 'delivered')`;
 
 /** What is gone by now needs nothing. */
 async function unlessForgotten(work: Promise<unknown>): Promise<void> {

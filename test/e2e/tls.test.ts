@@ -43,10 +43,10 @@ test("a server with a certificate plans for those who trust its CA", async () =>
     // Node warns of a server that is named by its address.
     expect(await optimizeAt(running, ["--ca", ours.cert], "127.0.0.1")).toMatchObject({ code: 0 });
     for (const options of [["--tls"], ["--ca", theirs.cert]]) {
-      const { code, stdout, stderr } = await optimizeAt(running, options);
+      const { code, stdout, stderr } = await optimizeAt(running, options, "localhost");
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       expect(stderr).toBe(
-        `wattslot: can't call 127.0.0.1:${running.port}: its certificate is not of a CA that is trusted here: give that with --ca\n`,
+        `wattslot: can't call localhost:${running.port}: its certificate is not of a CA that is trusted here: give that with --ca\n`,
       );
     }
     const plain = await optimizeAt(running, []);
@@ -57,10 +57,10 @@ test("a server with a certificate plans for those who trust its CA", async () =>
 
 test("a client with TLS is told that a server has none, and that there is none", async () => {
   await withServer([], async (running) => {
-    const { code, stderr } = await optimizeAt(running, ["--tls"]);
+    const { code, stderr } = await optimizeAt(running, ["--tls"], "localhost");
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: `wattslot: can't call 127.0.0.1:${running.port}: it serves without TLS: leave --tls, --ca and --cert away\n`,
+      stderr: `wattslot: can't call localhost:${running.port}: it serves without TLS: leave --tls, --ca and --cert away\n`,
     });
   });
   const nobody = await wattslot(["optimize", example, "--address", "127.0.0.1:1"]);
@@ -75,9 +75,9 @@ test("a server with a CA lets in only its clients", async () => {
     expect(await optimizeAt(running, [...trusting, ...known(client)])).toMatchObject({ code: 0 });
     for (const [options, reason] of [
       [trusting, "give --cert and --key"],
-      [[...trusting, ...known(stranger)], "it does not trust the CA of --cert"],
+      [[...trusting, ...known(stranger)], "does not trust the certificate of --cert"],
     ] as const) {
-      const { code, stdout, stderr } = await optimizeAt(running, [...options]);
+      const { code, stdout, stderr } = await optimizeAt(running, [...options], "localhost");
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       expect(stderr).toContain(reason);
     }

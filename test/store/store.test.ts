@@ -368,7 +368,8 @@ await onBothEngines((bench) => {
       const store = await withSite();
       await putSession(store, KEY, "a");
       await plan(store, KEY, [command("A"), command("B")]);
-      const [a] = await store.takeCommands("t", 0, { siteIds: [], limit: 1 }, T);
+      const { commands } = await store.takeCommands("t", 0, { siteIds: [], limit: 1 }, T);
+      const [a] = commands;
       const changes: [string, () => Promise<unknown>][] = [
         ["the site", () => putSite(store, KEY, T, "another")],
         ["a session", () => putSession(store, KEY, "b")],
@@ -422,7 +423,7 @@ await onBothEngines((bench) => {
       );
       const seen: string[] = [];
       for (let after = 0; seen.length < 2500; after = seen.length) {
-        const rows = await store.takeCommands("t", after, { siteIds: [], limit: 1000 }, T);
+        const rows = await take(store, after);
         expect(rows.map(({ seq }) => seq)).toEqual(rows.map((_, n) => after + n + 1));
         seen.push(...stationsOf(rows));
       }
@@ -650,11 +651,24 @@ await onBothEngines((bench) => {
       expect(await take(store, 3)).toEqual([]);
       await answer(store, rows[1], "rejected");
       expect(stationsOf(await take(store))).toEqual(["A", "C"]);
-      expect(await store.lastSeq("t")).toBe(3);
-      expect(await store.lastSeq("nobody")).toBe(0);
       // Sent for the first time at T + 1.
       expect(await store.expireCommands(T + 1 + ANSWER_MS)).toBe(2);
       expect(await take(store)).toEqual([]);
+    });
+
+    it("tells where to go on, past what was answered", async () => {
+      const store = await withSite();
+      const from = async (after: number, limit = 2) => {
+        const { commands, ...rest } = await store.takeCommands("t", after, { siteIds: [], limit }, T);
+        return { stations: stationsOf(commands), ...rest };
+      };
+      expect(await from(0)).toEqual({ stations: [], place: 0, isAll: true });
+      await plan(store, KEY, [command("A"), command("B"), command("C")]);
+      expect(await from(0)).toEqual({ stations: ["A", "B"], place: 2, isAll: false });
+      expect(await from(2)).toEqual({ stations: ["C"], place: 3, isAll: true });
+      for (const row of await take(store)) await answer(store, row, "accepted");
+      expect(await from(0)).toEqual({ stations: [], place: 3, isAll: true });
+      expect(await from(5)).toEqual({ stations: [], place: 5, isAll: true });
     });
 
     it("gives those of some sites, and some at a time", async () => {
@@ -664,7 +678,7 @@ await onBothEngines((bench) => {
         await plan(store, keyOf(id), [command(`${id}1`), command(`${id}2`)]);
       }
       const some = (after: number, siteIds: string[], limit = 100) =>
-        store.takeCommands("t", after, { siteIds, limit }, T).then(stationsOf);
+        store.takeCommands("t", after, { siteIds, limit }, T).then(({ commands }) => stationsOf(commands));
       expect(await some(0, ["x", "z", "none"])).toEqual(["x1", "x2", "z1", "z2"]);
       expect(await some(0, [], 3)).toEqual(["x1", "x2", "y1"]);
       expect(await some(3, [], 3)).toEqual(["y2", "z1", "z2"]);

@@ -121,8 +121,8 @@ export async function plan(
   return revision;
 }
 
-export function take(store: Store, after = 0, nowMs = T, tenant = "t"): Promise<CommandRow[]> {
-  return store.takeCommands(tenant, after, { siteIds: [], limit: 1000 }, nowMs);
+export async function take(store: Store, after = 0, nowMs = T, tenant = "t"): Promise<CommandRow[]> {
+  return (await store.takeCommands(tenant, after, { siteIds: [], limit: 1000 }, nowMs)).commands;
 }
 
 export function answer(
