@@ -80,14 +80,13 @@ export function explained(
   if (!(error instanceof WattslotError) || error.code !== "UNAVAILABLE") return error;
   const { message } = error;
   const [, meaning] = CAUSES.find(([said]) => said.test(message)) ?? [];
-  const isCut = credentials !== undefined && message.includes("ECONNRESET");
-  const isSilent = credentials === undefined && message.includes("Failed to connect");
-  const found =
-    meaning ??
-    (isCut
-      ? "it cut the connection, as one does that does not trust the certificate of --cert"
-      : undefined) ??
-    (isSilent ? "it may serve with TLS only: give --tls or --ca" : undefined);
+  // Neither side says why it was cut, if it comes to that before the reason is read.
+  const isCut = /ECONNRESET|Failed to connect/.test(message);
+  const cut =
+    credentials === undefined
+      ? "it may serve with TLS only: give --tls or --ca"
+      : "it cut the connection, as one does that does not trust the certificate of --cert, or wants one";
+  const found = meaning ?? (isCut ? cut : undefined);
   if (found === undefined) return error;
   return new WattslotError("UNAVAILABLE", `can't call ${address}: ${found}`, { cause: error });
 }

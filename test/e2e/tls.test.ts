@@ -74,12 +74,12 @@ test("a server with a CA lets in only its clients", async () => {
     const trusting = ["--ca", ours.cert];
     expect(await optimizeAt(running, [...trusting, ...known(client)])).toMatchObject({ code: 0 });
     for (const [options, reason] of [
-      [trusting, "give --cert and --key"],
-      [[...trusting, ...known(stranger)], "does not trust the certificate of --cert"],
+      [trusting, /give --cert and --key|or wants one/],
+      [[...trusting, ...known(stranger)], /does not trust the certificate of --cert/],
     ] as const) {
       const { code, stdout, stderr } = await optimizeAt(running, [...options], "localhost");
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain(reason);
+      expect(stderr).toMatch(reason);
     }
     // Those who were refused have not harmed the others.
     expect(await optimizeAt(running, [...trusting, ...known(client)])).toMatchObject({ code: 0 });
