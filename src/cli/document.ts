@@ -8,6 +8,7 @@ export type Path = (string | number)[];
 /** A YAML file as values, each of which can be found again by its line. */
 export interface Document {
   file: string;
+  text: string;
   /** What the file says. */
   value: Value;
   /** Line of the value at a path, or of the nearest that is there. */
@@ -28,6 +29,7 @@ export function readDocument(file: string, text: string, mistakes: Mistakes): Do
   }
   const document: Document = {
     file,
+    text,
     value: null,
     lineOf(path) {
       let at = parsed.contents as Node | null;

@@ -57,6 +57,7 @@ export async function simulateScenario(file: string, options: SimulateOptions): 
   });
   const result: SimulationResult = {
     scenario: scenarioResult(read.scenario),
+    source: scenarioFile.document.text,
     strategies: next(),
     ...(sweep.length > 0 ? { sweep } : {}),
   };

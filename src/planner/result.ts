@@ -15,6 +15,8 @@ import type { Run } from "./simulate.ts";
  */
 export interface SimulationResult {
   scenario: ScenarioResult;
+  /** The scenario's file as it was read: every assumption that was made. */
+  source: string;
   /** In the order asked for. */
   strategies: StrategyResult[];
   /** Where a parameter was swept: the measures at each of its values. */

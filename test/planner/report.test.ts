@@ -24,7 +24,8 @@ beforeAll(async () => {
     ...["--sweep", "site.circuits[grid].maxPowerW=40kW..80kW step 40kW"],
     ...["--report", page, "--svg", join(folder, "svg")],
   ]);
-  expect([code, stderr]).toEqual([0, ""]);
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^wattslot: wrote \S+report\.html\nwattslot: wrote \S+comparison\.svg, .*\n$/);
   result = JSON.parse(stdout);
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -32,6 +33,11 @@ afterAll(() => rmSync(folder, { recursive: true }));
 describe("without a browser", () => {
   test("the page is the same for the same result", () => {
     expect(reportHtml(result)).toBe(readFileSync(page, "utf8"));
+  });
+
+  test("the page has every assumption that was made", () => {
+    expect(result.source).toBe(readFileSync("benchmarks/scenarios/v2x.yaml", "utf8"));
+    expect(readFileSync(page, "utf8")).toContain(`${result.source.trim().split("\n").at(-1)}`);
   });
 
   test("--svg writes every chart as a picture of its own, in plain colours", () => {

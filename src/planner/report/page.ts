@@ -70,6 +70,7 @@ ${select(
 <button type="button" id="reset">Whole span</button>
 </div>
 ${charts.map((chart) => chartFigure(chart, view)).join("\n")}
+<section class="panel"><h2>Assumptions</h2><details><summary>The scenario as it was read</summary><pre class="scroll" tabindex="0">${escapeHtml(result.source)}</pre></details></section>
 </main>
 <footer>${footer(whole, result)}</footer>
 <script type="application/json" id="result">${JSON.stringify(result).replace(/</g, "\\u003c")}</script>
@@ -278,5 +279,6 @@ function footer(whole: SimulationResult, shown: SimulationResult): string {
     left > 0
       ? ` The first ${MOST_VISITS} vehicles are shown one by one; ${left} more count in all other figures.`
       : "";
-  return `Made by Wattslot. Powers are means of slots at the meter. The cost of charging is what the site pays more than without any vehicle and with an idle battery; totals are of the whole site.${cut}`;
+  const { version } = createRequire(import.meta.url)("wattslot/package.json") as { version: string };
+  return `Made by Wattslot ${version}. Powers are means of slots at the meter. The cost of charging is what the site pays more than without any vehicle and with an idle battery; totals are of the whole site.${cut}`;
 }
