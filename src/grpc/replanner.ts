@@ -148,7 +148,8 @@ export class Replanner {
         await store.expireCommands(nowMs);
         await store.retryChargers(nowMs);
         if (Number.isFinite(everyMs)) await store.makeStaleDue(nowMs - everyMs, nowMs);
-        await store.prune(nowMs - keepMs, PRUNED_AT_ONCE);
+        for (let left = PRUNED_AT_ONCE; left >= PRUNED_AT_ONCE && !signal.aborted; )
+          left = await store.prune(nowMs - keepMs, PRUNED_AT_ONCE);
         outage.end();
       } catch (error) {
         outage.tell(error);

@@ -447,7 +447,8 @@ export class Store {
 
   /**
    * Keeps a plan that was made of a revision, and releases its first wave. Resolves with the plan's revision; with
-   * undefined, and nothing is kept, where the site has changed since. What older plans wanted to tell chargers and was not sent is superseded.
+   * undefined, and nothing is kept, where the site has changed since. What older plans wanted to tell chargers and was
+   * not sent is forgotten.
    */
   async savePlan(
     { tenant, siteId }: SiteKey,
@@ -506,8 +507,7 @@ export class Store {
         tx.deleteFrom("plans").where("tenant", "=", tenant).where("site_id", "=", siteId),
         tx.insertInto("plans").values({ tenant, site_id: siteId, revision, planned_ms: nowMs, plan }),
         tx
-          .updateTable("commands")
-          .set({ state: "superseded", answered_ms: nowMs })
+          .deleteFrom("commands")
           .where("tenant", "=", tenant)
           .where("site_id", "=", siteId)
           .where("state", "in", NOBODY_KNOWS),

@@ -88,7 +88,7 @@ interface PlanTable {
 
 /**
  * held: waits for reductions to be accepted. released: may be sent. delivered: has been sent, and may be in force.
- * superseded: was never sent, as a newer plan came first; or was not answered before a newer one was accepted.
+ * superseded: was not answered before a newer one was accepted.
  */
 export type CommandState =
   | "held"

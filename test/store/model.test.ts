@@ -75,7 +75,7 @@ function checkAlways(now: Everything) {
     expect(site.etag).toBeLessThanOrEqual(site.revision);
     const commands = now.commands.filter(isOfSite);
     for (const row of commands) {
-      expect(row.seq === null).toBe(row.state === "held" || (row.state === "superseded" && row.seq === null));
+      expect(row.seq === null).toBe(row.state === "held");
       if (row.state === "held" || row.state === "released") expect(row.revision).toBe(site.planned_revision);
       if (row.seq === null || row.wave === 0) continue;
       // An increase has only been released when the reductions before it were accepted.
@@ -271,7 +271,8 @@ await onBothEngines((bench) => {
         }
         // It went where it was to go.
         expect([...done.keys()].sort()).toEqual([...Object.keys(steps), "not found"].sort());
-        expect(states.size).toBe(7);
+        // All but superseded, which takes an older command that is still to be answered.
+        expect(states.size).toBeGreaterThanOrEqual(6);
       },
     );
   });
