@@ -73,6 +73,8 @@ export async function serve(options: Config, nameOf: NameOf): Promise<void> {
       port,
       logger,
       drainMs: DRAIN_MS,
+      // As many as are planned at once, and a few so that none of them waits for the next.
+      parallel: workers + 2,
       onCallEnd: metrics.onCallEnd,
       ...(sites && { sites }),
       ...(credentials && { credentials }),

@@ -1,9 +1,14 @@
-import type { Site, TimeSeries } from "../gen/wattslot/v1/optimizer.ts";
-import { PhaseSeries } from "../gen/wattslot/v1/optimizer.ts";
+import { WattslotError } from "../domain/errors.ts";
+import { priceAt } from "../domain/tariff.ts";
+import { OptimizeRequest, PhaseSeries, type Site, type TimeSeries } from "../gen/wattslot/v1/optimizer.ts";
 import { SeriesKind } from "../gen/wattslot/v1/site.ts";
 import { BOUNDS } from "./bounds.ts";
+import { toProblem } from "./convert.ts";
+import { LARGEST } from "./findings.ts";
 
 const DAY_MS = 86_400_000;
+/** Wall-clock rules change on minutes; in a plan of slots a quarter of an hour is enough for what is only the day before. */
+const RULES_S = 900;
 
 /** Which of a site's series: its kind, and the circuit and the phase where the kind has them. */
 export interface SeriesName {
@@ -41,27 +46,42 @@ export function spanOf({ startTime, stepSeconds, values }: TimeSeries): { startM
 /**
  * A kept series with newer values in place of those for the same time. Between its end and a later start its last
  * value holds; before an earlier start there is nothing but the newer values. Where steps or their boundaries differ,
- * the result has steps that fit both. What ended a day before `nowMs` is left out, and so is what is more than the
- * contract takes: the end. Without a kept series: the newer one.
+ * the result has steps that fit both. What ended a day before `nowMs` is left out, and what is past where there would
+ * be more than the contract takes. Throws RESOURCE_EXHAUSTED where that is not enough. Without a kept series: the
+ * newer one.
  */
 export function spliced(kept: TimeSeries | undefined, newer: TimeSeries, nowMs: number): TimeSeries {
   if (kept === undefined || kept.values.length === 0) return trimmed(newer, nowMs);
   const old = spanOf(kept);
   const fresh = spanOf(newer);
-  const startMs = Math.min(old.startMs, fresh.startMs);
+  const firstMs = Math.min(old.startMs, fresh.startMs);
   const endMs = Math.max(old.endMs, fresh.endMs);
   const offsetS = Math.abs(fresh.startMs - old.startMs) / 1000;
   // Starts are on whole seconds, or the values would stand between the steps.
   const stepS = [kept.stepSeconds, newer.stepSeconds, Math.round(offsetS)].reduce(greatestCommonDivisor);
-  const count = Math.min(BOUNDS.seriesValues, Math.ceil((endMs - startMs) / (stepS * 1000)));
-  const values = Array.from({ length: count }, (_, n) => {
-    const atMs = startMs + n * stepS * 1000;
+  const stepMs = stepS * 1000;
+  const all = Math.ceil((endMs - firstMs) / stepMs);
+  const past = (atMs: number) => Math.min(all - 1, Math.max(0, Math.floor((atMs - firstMs) / stepMs)));
+  const skipped = Math.max(past(nowMs - DAY_MS), all - BOUNDS.seriesValues);
+  if (skipped > past(nowMs)) throw tooFine(stepS, endMs);
+  const startMs = firstMs + skipped * stepMs;
+  const values = Array.from({ length: all - skipped }, (_, n) => {
+    const atMs = startMs + n * stepMs;
     const isFresh = atMs >= fresh.startMs && (atMs < fresh.endMs || old.endMs <= fresh.endMs);
     return isFresh || atMs < old.startMs
       ? valueAt(newer, fresh.startMs, atMs)
       : valueAt(kept, old.startMs, atMs);
   });
-  return trimmed({ startTime: new Date(startMs), stepSeconds: stepS, values }, nowMs);
+  return { startTime: new Date(startMs), stepSeconds: stepS, values };
+}
+
+function tooFine(stepS: number, endMs: number): WattslotError {
+  const description =
+    `does not fit the steps that are kept: it would take steps of ${stepS} s until ${new Date(endMs).toISOString()}, ` +
+    `more than ${BOUNDS.seriesValues} values; begin on one of their boundaries`;
+  return new WattslotError("RESOURCE_EXHAUSTED", `request too large: values.start_time ${description}`, {
+    violations: [{ field: "values.start_time", description }],
+  });
 }
 
 function valueAt({ stepSeconds, values }: TimeSeries, startMs: number, atMs: number): number {
@@ -84,27 +104,80 @@ function trimmed(series: TimeSeries, nowMs: number): TimeSeries {
     : { ...series, startTime: new Date(startMs + cut * stepMs), values: series.values.slice(cut) };
 }
 
-/** A site with its kept series in the place of its own; those of circuits that it no longer has are left out. */
-export function withSeries(site: Site, kept: readonly (SeriesName & { values: TimeSeries })[]): Site {
+/**
+ * A site with its kept series in the place of its own; those of circuits that it no longer has are left out. Before
+ * one begins the site's own holds, and where it has none the first value.
+ */
+export function withSeries(
+  site: Site,
+  kept: readonly (SeriesName & { values: TimeSeries })[],
+  nowMs: number,
+): Site {
   const made = { ...site, circuits: site.circuits.map((circuit) => ({ ...circuit })) };
   for (const { kind, circuitId, phase, values } of kept) {
     const circuit = made.circuits.find((one) => one.circuitId === circuitId);
-    if (kind === SeriesKind.PV_POWER_W) made.pvPowerW = values;
+    const { startMs } = spanOf(values);
+    const always = (value: number): TimeSeries => ({
+      startTime: new Date(
+        startMs -
+          Math.ceil(Math.max(0, startMs - nowMs) / values.stepSeconds / 1000) * values.stepSeconds * 1000,
+      ),
+      stepSeconds: values.stepSeconds,
+      values: [value],
+    });
+    const from = (own: TimeSeries | undefined) => begun(values, own, nowMs);
+    if (kind === SeriesKind.PV_POWER_W) made.pvPowerW = from(made.pvPowerW ?? always(0));
     else if (isOfCircuit(kind)) {
       if (circuit === undefined) continue;
-      if (kind === SeriesKind.BASE_LOAD_W) circuit.baseLoadW = values;
-      else if (kind === SeriesKind.MAX_POWER_W) circuit.maxPowerSeriesW = values;
+      if (kind === SeriesKind.BASE_LOAD_W)
+        circuit.baseLoadW = from(circuit.baseLoadW ?? always(values.values[0]));
+      else if (kind === SeriesKind.MAX_POWER_W)
+        circuit.maxPowerSeriesW = from(
+          circuit.maxPowerSeriesW ?? always(circuit.maxPowerW ?? LARGEST.powerW),
+        );
       else {
+        const own = circuit.baseLoadA.find((one) => one.phase === phase)?.currentA;
         const others = circuit.baseLoadA.filter((one) => one.phase !== phase);
-        circuit.baseLoadA = [...others, PhaseSeries.fromPartial({ phase: phase as never, currentA: values })];
+        const currentA = from(own ?? always(values.values[0]));
+        circuit.baseLoadA = [...others, PhaseSeries.fromPartial({ phase: phase as never, currentA })];
       }
     } else if (made.tariff !== undefined) {
       made.tariff = { ...made.tariff };
-      if (kind === SeriesKind.PRICE_PER_KWH)
-        made.tariff.energyPrice = { $case: "pricePerKwh", value: values };
-      else if (kind === SeriesKind.EXPORT_PRICE_PER_KWH) made.tariff.exportPricePerKwh = values;
-      else made.tariff.carbonGPerKwh = values;
+      const { energyPrice, exportPricePerKwh, carbonGPerKwh } = made.tariff;
+      if (kind === SeriesKind.PRICE_PER_KWH) {
+        const own =
+          energyPrice?.$case === "pricePerKwh" ? energyPrice.value : pricesUntil(site, startMs, nowMs);
+        made.tariff.energyPrice = {
+          $case: "pricePerKwh",
+          value: from(own ?? always(values.values[0])) ?? values,
+        };
+      } else if (kind === SeriesKind.EXPORT_PRICE_PER_KWH)
+        made.tariff.exportPricePerKwh = from(exportPricePerKwh ?? always(values.values[0]));
+      else made.tariff.carbonGPerKwh = from(carbonGPerKwh ?? always(values.values[0]));
     }
   }
   return made;
+}
+
+/** A series as it holds from now on; until it begins the site's own, which is left alone where the other is far away. */
+function begun(values: TimeSeries, own: TimeSeries | undefined, nowMs: number): TimeSeries | undefined {
+  if (spanOf(values).startMs <= nowMs) return values;
+  try {
+    return spliced(own, values, nowMs);
+  } catch {
+    return own;
+  }
+}
+
+/** The prices of a site's own rules by the quarter of an hour, as a series; undefined where it has none. */
+function pricesUntil(site: Site, untilMs: number, nowMs: number): TimeSeries | undefined {
+  if (site.tariff?.energyPrice?.$case !== "timeOfUse" || untilMs <= nowMs) return undefined;
+  const { tariff, timeZone } = toProblem(OptimizeRequest.fromPartial({ site }), nowMs).site;
+  if (tariff === undefined || !("rules" in tariff.price)) return undefined;
+  const { price } = tariff;
+  const stepMs = RULES_S * 1000;
+  const startMs = Math.floor(nowMs / stepMs) * stepMs;
+  const count = Math.min(BOUNDS.seriesValues, Math.ceil((untilMs - startMs) / stepMs));
+  const values = Array.from({ length: count }, (_, n) => priceAt(price, timeZone, startMs + n * stepMs) ?? 0);
+  return { startTime: new Date(startMs), stepSeconds: RULES_S, values };
 }

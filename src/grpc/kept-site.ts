@@ -10,13 +10,27 @@ import {
   TimeSeries,
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
-import type { CommandRow, EvseRow, SessionRow, SiteInputs } from "../store/store.ts";
+import type { CommandRow, EvseRow, Outdated, SessionRow, SiteInputs } from "../store/store.ts";
+import { LARGEST } from "./findings.ts";
 import { seriesName, withSeries } from "./kept-series.ts";
-import { drawnWh, higherOf, highestFromW, isAsleep, type Progress, remaining } from "./progress.ts";
+import {
+  begunBy,
+  drawnWh,
+  higherOf,
+  highestFromW,
+  isAsleep,
+  neededWh,
+  type Progress,
+  remaining,
+} from "./progress.ts";
 
 /** Measurements older than this are told of in a notice. */
 const FRESH_MS = 5 * 60_000;
 const DEFAULT_SLOT_SECONDS = 900;
+/** Vehicles that come within this time of each other come at once, and who comes within it is there. */
+const MOMENT_MS = 2000;
+/** Unanswered commands of a vehicle that are looked at one by one. */
+const MOST_UNANSWERED = 4;
 /** How long a vehicle counts as staying that should have left. */
 const OVERSTAY_MS = 60 * 60_000;
 
@@ -43,6 +57,8 @@ export interface KeptSite {
   evses: EvseRow[];
   /** What chargers may go on to allow anyone, once they were told so for a vehicle that has left. */
   leftovers: Held[];
+  /** What need not be looked at any more, once a plan is made of this. */
+  outdated: Outdated;
 }
 
 /** A profile that a charger may be holding. */
@@ -53,33 +69,51 @@ interface Held {
   plan: InstalledPlan;
   /** It does not end with its transaction. */
   isForAll: boolean;
+  /** Transaction that it ends with, where it is of one. */
+  transactionId: string;
   isAccepted: boolean;
   hasFailed: boolean;
+  /** The command that it came with; empty where it was accepted. */
+  commandId: string;
 }
 
-export function readKept({ site: row, series, sessions, evses, unsure }: SiteInputs): KeptSite {
+/** A site's inputs as they stand at an instant. */
+export function readKept(
+  { site: row, series, sessions, evses, unsure }: SiteInputs,
+  nowMs: number,
+): KeptSite {
   const kept = series.map(({ series_key, series: bytes }) => ({
     ...seriesName(series_key),
     values: TimeSeries.decode(bytes),
   }));
-  const site = withSeries(Site.decode(row.site), kept);
+  const site = withSeries(Site.decode(row.site), kept, nowMs);
   const held = [...evses.filter(({ installed }) => installed.length > 0), ...unsure].map(heldOf);
-  const goesOn = new Set(sessions.map(({ session_id }) => session_id));
+  const outdated: Outdated = { commandIds: [], folded: [] };
+  const isThere = new Set(
+    sessions.map((one) => JSON.stringify([one.station_id, one.evse_id, one.session_id])),
+  );
+  const isOver = (one: Held) => !isThere.has(JSON.stringify([one.stationId, one.evseId, one.sessionId]));
+  for (const one of held)
+    if (isOver(one) && !one.isForAll && one.hasFailed) outdated.commandIds.push(one.commandId);
   return {
     site,
     settings: PlanSettings.decode(row.settings),
     evses,
-    leftovers: held.filter(({ isForAll, sessionId }) => isForAll && !goesOn.has(sessionId)),
+    outdated,
+    leftovers: held.filter((one) => one.isForAll && isOver(one)),
     sessions: sessions.map((one) => {
+      const session = Session.decode(one.session);
       const here = held.filter(
-        ({ stationId, evseId, sessionId, isForAll }) =>
+        ({ stationId, evseId, sessionId, isForAll, transactionId }) =>
           stationId === one.station_id &&
           evseId === one.evse_id &&
-          (sessionId === one.session_id || isForAll),
+          // A profile of another transaction has ended with it.
+          (isForAll || (sessionId === one.session_id && transactionId === session.transactionId)),
       );
       const own = here.filter(({ sessionId }) => sessionId === one.session_id);
       const accepted = own.find(({ isAccepted }) => isAccepted)?.plan;
       const place = site.evses.find((of) => of.stationId === one.station_id && of.evseId === one.evse_id);
+      fold(own, outdated);
       let allowed = accepted;
       for (const { plan } of here)
         if (plan !== accepted)
@@ -89,7 +123,7 @@ export function readKept({ site: row, series, sessions, evses, unsure }: SiteInp
           };
       return {
         row: one,
-        session: Session.decode(one.session),
+        session,
         progress: JSON.parse(one.progress) as Progress,
         efficiency: place?.efficiency ?? (place?.supply === Supply.DC ? 0.95 : 0.9),
         accepted,
@@ -100,6 +134,16 @@ export function readKept({ site: row, series, sessions, evses, unsure }: SiteInp
   };
 }
 
+/** Has the newest of many unanswered commands of a vehicle stand for all: a charger that is silent for days is told often. */
+function fold(own: readonly Held[], { commandIds, folded }: Outdated): void {
+  const unanswered = own.filter(({ hasFailed }) => hasFailed);
+  if (unanswered.length < MOST_UNANSWERED) return;
+  const newest = unanswered[unanswered.length - 1];
+  const plan = unanswered.reduce((sum, one) => higherOf(sum, one.plan), newest.plan);
+  commandIds.push(...unanswered.slice(0, -1).map(({ commandId }) => commandId));
+  folded.push({ commandId: newest.commandId, installed: InstalledPlan.encode(plan).finish() });
+}
+
 function heldOf(row: EvseRow | CommandRow): Held {
   const profile = ProfileCommand.decode(row.command).chargingProfile;
   return {
@@ -108,15 +152,22 @@ function heldOf(row: EvseRow | CommandRow): Held {
     sessionId: row.session_id,
     plan: InstalledPlan.decode(row.installed),
     isForAll: profile?.chargingProfilePurpose === ChargingProfilePurpose.TX_DEFAULT_PROFILE,
+    transactionId: profile?.transactionId ?? "",
     isAccepted: !("state" in row),
     hasFailed: "state" in row && row.state === "no_answer",
+    commandId: "state" in row ? row.command_id : "",
   };
 }
 
 /** Energy that a vehicle has drawn since the beginning of its stay, metered or taken from its plan, Wh. */
-export function drawnBy({ row, session, progress, accepted }: KeptSession, nowMs: number): number {
-  const arrivalMs = session.arrivalTime?.getTime() ?? row.put_ms;
-  return drawnWh(progress, { putMs: row.put_ms, arrivalMs, allowed: accepted }, nowMs);
+export function drawnBy(kept: KeptSession, nowMs: number): number {
+  const { progress, accepted } = kept;
+  return drawnWh(progress, { fromMs: countedFromMs(kept), allowed: accepted }, nowMs);
+}
+
+/** Since when what a vehicle has drawn is taken from its plan. */
+export function countedFromMs({ row, session, progress }: KeptSession): number {
+  return progress.meteredMs ?? Math.max(row.put_ms, session.arrivalTime?.getTime() ?? row.put_ms);
 }
 
 /** A vehicle's need as it stands at an instant. */
@@ -130,18 +181,7 @@ export function stateOf(kept: KeptSession, nowMs: number): SessionState {
   const { progress } = kept;
   const now = needNow(kept, nowMs);
   const measuredMs = Math.max(progress.meteredMs ?? 0, progress.socMs ?? 0);
-  const { need } = now;
-  const remainingEnergyWh =
-    need?.$case === "energyWh"
-      ? need.value
-      : need?.$case === "stateOfCharge"
-        ? (Math.max(
-            0,
-            (need.value.targetSocPercent ?? need.value.fullSocPercent ?? 100) - need.value.socPercent,
-          ) *
-            need.value.batteryCapacityWh) /
-          (100 * kept.efficiency)
-        : 0;
+  const remainingEnergyWh = neededWh(now.need, kept.efficiency);
   return {
     session: kept.session,
     remainingEnergyWh,
@@ -165,13 +205,24 @@ export function heldPayload({ command }: EvseRow): string | undefined {
   return command.length > 0 ? ProfileCommand.decode(command).payloadJson : undefined;
 }
 
+/** A vehicle as it is to be planned. */
+interface Planned {
+  kept: KeptSession;
+  session: Session;
+  /** When it counts as coming: now, where it is there. */
+  beginMs: number;
+  arrivalMs: number;
+}
+
 /**
  * The request that a site's plan is made of at an instant, and what is assumed in it. What would make it one that
- * can't be planned is made good: a vehicle that should have left stays on, one whose EVSE is gone is left out.
+ * can't be planned is made good: a vehicle that should have left stays on, one whose EVSE is gone or another's is left
+ * out, as are those of `leftOut`, each with the reason.
  */
 export function requestOf(
   { site, settings, sessions, evses, leftovers }: KeptSite,
   nowMs: number,
+  leftOut: ReadonlyMap<string, string> = new Map(),
 ): { request: OptimizeRequest; sessions: KeptSession[]; notices: Notice[] } {
   const notices: Notice[] = [];
   const tell = (code: string, sessionId: string, message: string) =>
@@ -181,15 +232,31 @@ export function requestOf(
       unreachable_until_ms > nowMs ? [JSON.stringify([station_id, evse_id])] : [],
     ),
   );
+  const neverAccepted = new Set(
+    evses.flatMap(({ station_id, evse_id, installed }) =>
+      installed.length === 0 ? [JSON.stringify([station_id, evse_id])] : [],
+    ),
+  );
   const keyOf = ({ stationId, evseId }: { stationId: string; evseId: number }) =>
     JSON.stringify([stationId, evseId]);
-  const places = new Set(site.evses.map(keyOf));
-  const planned: { kept: KeptSession; session: Session; arrivalMs: number; departureMs: number }[] = [];
+  const places = new Map(site.evses.map((evse): [string, Planned[]] => [keyOf(evse), []]));
+  /** What chargers may be holding for vehicles that are not planned, W. */
+  const heldW = new Map<string, number>();
+  const hold = (place: string, plan: InstalledPlan) =>
+    heldW.set(place, Math.max(heldW.get(place) ?? 0, highestFromW(plan, nowMs)));
+  for (const { plan, ...one } of leftovers) hold(keyOf(one), plan);
   for (const kept of sessions) {
     const { session, progress, row } = kept;
     const { sessionId } = session;
-    if (!places.has(keyOf(session))) {
+    const place = places.get(keyOf(session));
+    if (place === undefined) {
       tell("EVSE_GONE", sessionId, "the site has no such EVSE any more: its vehicle is not planned");
+      continue;
+    }
+    const reason = leftOut.get(sessionId);
+    if (reason !== undefined) {
+      tell("SESSION_LEFT_OUT", sessionId, `can't be planned, and the others are without it: ${reason}`);
+      if (kept.allowed !== undefined) hold(keyOf(session), kept.allowed);
       continue;
     }
     const now = needNow(kept, nowMs);
@@ -198,7 +265,7 @@ export function requestOf(
       now.departureTime = new Date(nowMs + OVERSTAY_MS);
       tell("DEPARTURE_PASSED", sessionId, "should have left and has not: it is planned for one more hour");
     }
-    const arrivalMs = session.arrivalTime?.getTime() ?? Number.NEGATIVE_INFINITY;
+    const arrivalMs = session.arrivalTime?.getTime() ?? row.put_ms;
     const measuredMs = progress.meteredMs ?? Math.max(row.put_ms, arrivalMs);
     if (arrivalMs < nowMs && nowMs - measuredMs > FRESH_MS)
       tell(
@@ -212,37 +279,24 @@ export function requestOf(
         sessionId,
         "has long taken nothing of what it may: it has the least until it wakes",
       );
-    planned.push({ kept, session: now, arrivalMs, departureMs: now.departureTime?.getTime() ?? departureMs });
+    const beginMs = arrivalMs <= nowMs + MOMENT_MS ? nowMs : arrivalMs;
+    place.push({ kept, session: now, beginMs, arrivalMs });
   }
-  // One vehicle at a time: who is there has left when the next one is expected.
-  for (const one of planned)
-    for (const next of planned) {
-      if (next === one || keyOf(next.session) !== keyOf(one.session)) continue;
-      if (next.arrivalMs <= one.arrivalMs || next.arrivalMs <= nowMs || next.arrivalMs >= one.departureMs)
-        continue;
-      one.session.departureTime = new Date(next.arrivalMs);
-      one.departureMs = next.arrivalMs;
-      tell(
-        "DEPARTURE_CUT",
-        one.session.sessionId,
-        "the next vehicle is expected at its EVSE before it leaves",
-      );
-    }
-  const holds = new Set(
-    planned.flatMap(({ kept, session }) => (kept.allowed === undefined ? [] : keyOf(session))),
-  );
+  const planned = [...places.values()].flatMap((place) => oneByOne(place, tell));
   const made = {
     ...site,
     evses: site.evses.map((evse) => {
       const key = keyOf(evse);
-      const leftW = Math.max(
-        0,
-        ...leftovers.filter((one) => keyOf(one) === key).map(({ plan }) => highestFromW(plan, nowMs)),
+      const leftW = heldW.get(key) ?? 0;
+      const isHolding = planned.some(
+        ({ kept, session }) => kept.allowed !== undefined && keyOf(session) === key,
       );
       const anyoneW = leftW > 0 ? Math.max(leftW, evse.fallbackPowerW ?? 0) : evse.fallbackPowerW;
-      if (!unreachable.has(key)) return { ...evse, fallbackPowerW: anyoneW };
-      // What it was last told goes on. Where it was told nothing, nobody knows what it allows.
-      return { ...evse, isOffline: true, fallbackPowerW: anyoneW ?? (holds.has(key) ? 0 : undefined) };
+      // What it was last told goes on. Where it has never accepted anything, nobody knows what it allows.
+      if (unreachable.has(key))
+        return { ...evse, isOffline: true, fallbackPowerW: anyoneW ?? (isHolding ? 0 : undefined) };
+      const isUnknown = neverAccepted.has(key) && !isHolding;
+      return { ...evse, fallbackPowerW: anyoneW ?? (isUnknown ? LARGEST.powerW : undefined) };
     }),
   };
   const request: OptimizeRequest = {
@@ -252,9 +306,50 @@ export function requestOf(
     endTime: undefined,
     slotSeconds: settings.slotSeconds || DEFAULT_SLOT_SECONDS,
     objective: settings.objective,
-    installedPlans: planned.flatMap(({ kept: { allowed } }) => allowed ?? []),
+    installedPlans: planned.flatMap(({ kept: { allowed } }) =>
+      allowed === undefined ? [] : begunBy(allowed, nowMs),
+    ),
     options: settings.options,
     withFallbackProfiles: false,
   };
   return { request, sessions: planned.map(({ kept }) => kept), notices };
+}
+
+/**
+ * The vehicles of an EVSE so that there is one at a time: each has left when the next one comes, and of those that
+ * come at once the last to arrive, or else the last that was put, is there. What its charger may hold for the others
+ * counts for it, and it has to be told its own.
+ */
+function oneByOne(
+  place: readonly Planned[],
+  tell: (code: string, sessionId: string, message: string) => void,
+): Planned[] {
+  const order = [...place].sort(
+    (a, b) =>
+      a.beginMs - b.beginMs ||
+      a.arrivalMs - b.arrivalMs ||
+      a.kept.row.put_ms - b.kept.row.put_ms ||
+      (a.session.sessionId < b.session.sessionId ? -1 : 1),
+  );
+  const planned: Planned[] = [];
+  order.forEach((one, n) => {
+    const next = order[n + 1];
+    const { sessionId } = one.session;
+    if (next === undefined) planned.push(one);
+    else if (next.beginMs - one.beginMs < MOMENT_MS) {
+      tell("PLACE_TAKEN", sessionId, `${next.session.sessionId} has come to its EVSE: it is not planned`);
+      const { allowed } = one.kept;
+      if (allowed === undefined) return;
+      const both = higherOf(next.kept.allowed ?? 0, allowed);
+      const held = { ...both, sessionId: next.session.sessionId };
+      next.kept = { ...next.kept, allowed: held, isUntold: true };
+    } else {
+      if (next.beginMs < (one.session.departureTime?.getTime() ?? Number.POSITIVE_INFINITY)) {
+        one.session.departureTime = new Date(next.beginMs);
+        tell("DEPARTURE_CUT", sessionId, "the next vehicle is expected at its EVSE before it leaves");
+      }
+      planned.push(one);
+    }
+  });
+  return planned;
 }

@@ -1,4 +1,5 @@
 import { type InstalledPlan, type Session, TimeSeries } from "../gen/wattslot/v1/optimizer.ts";
+import { spanOf } from "./kept-series.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -11,8 +12,12 @@ const MARGIN = 1.2;
 const NOTHING_W = 100;
 /** Time in which a vehicle that may charge has to begin. */
 const ASLEEP_MS = 10 * 60_000;
+/** Of a product of percentages. */
+const ROUNDING = 1e-9;
 /** Between two meter values closer than this, a power would mostly be rounding. */
 const SHORTEST_SPAN_MS = 20_000;
+/** Steps that are put in front of an installed plan. */
+const MOST_BEFORE = 10_000;
 
 /** What was measured of a vehicle, as it is kept. Instants are epoch ms. */
 export interface Progress {
@@ -62,7 +67,7 @@ export function measured(
   if (drawnW === undefined || drawnW < 0 || allowedW === undefined)
     return { progress, isDue: socPercent !== undefined };
   const mayW = Math.min(allowedW, kept.takenW ?? Number.POSITIVE_INFINITY);
-  if (drawnW >= TAKES_ALL * mayW) delete progress.takenW;
+  if (drawnW >= NOTHING_W && drawnW >= TAKES_ALL * mayW) delete progress.takenW;
   else if (drawnW < TAKES_ALL * allowedW) progress.takenW = MARGIN * drawnW;
   if (drawnW >= NOTHING_W || allowedW < NOTHING_W) delete progress.quietSinceMs;
   else progress.quietSinceMs ??= measuredMs;
@@ -89,15 +94,14 @@ function meanPowerW(kept: Progress, measuredMs: number, meteredWh: number | unde
 }
 
 /**
- * Energy that a vehicle has drawn since the beginning of its stay, Wh: as metered, and since then as its charger
+ * Energy that a vehicle has drawn since the beginning of its stay, Wh: as metered, and from then on as its charger
  * allows, as far as the vehicle was seen to take it.
  */
 export function drawnWh(
-  { meteredWh = 0, meteredMs, takenW }: Progress,
-  { putMs, arrivalMs, allowed }: { putMs: number; arrivalMs: number; allowed: InstalledPlan | undefined },
+  { meteredWh = 0, takenW }: Progress,
+  { fromMs, allowed }: { fromMs: number; allowed: InstalledPlan | undefined },
   nowMs: number,
 ): number {
-  const fromMs = meteredMs ?? Math.max(putMs, arrivalMs);
   return meteredWh + energyWh(allowed?.powerW, fromMs, nowMs, takenW ?? Number.POSITIVE_INFINITY);
 }
 
@@ -162,7 +166,57 @@ export function remaining(
     const gained = (100 * efficiency * Math.max(0, sinceSocWh)) / value.batteryCapacityWh;
     left.need = { $case: "stateOfCharge", value: { ...value, socPercent: Math.min(100, from + gained) } };
   }
+  // The one falls with the energy that was metered, the other with the state of charge that was told.
+  if (left.minimum !== undefined)
+    left.minimum.energyWh = Math.min(left.minimum.energyWh, (1 - ROUNDING) * neededWh(left.need, efficiency));
   return left;
+}
+
+/** Energy at the meter that a need stands for, Wh. */
+export function neededWh(need: Session["need"], efficiency: number): number {
+  if (need?.$case === "energyWh") return need.value;
+  if (need === undefined) return 0;
+  const { socPercent, targetSocPercent, fullSocPercent, batteryCapacityWh } = need.value;
+  const full = fullSocPercent ?? 100;
+  const missing = Math.max(0, Math.min(targetSocPercent ?? full, full) - socPercent);
+  return (missing * batteryCapacityWh) / (100 * efficiency);
+}
+
+/** An installed plan with what another one allowed from an instant until it begins in front of it. */
+export function continued(
+  before: InstalledPlan | undefined,
+  plan: InstalledPlan,
+  fromMs: number,
+): InstalledPlan {
+  const { powerW } = plan;
+  if (before === undefined || powerW === undefined) return plan;
+  const stepMs = powerW.stepSeconds * 1000;
+  const { startMs } = spanOf(powerW);
+  const count = Math.min(MOST_BEFORE, Math.max(0, Math.ceil((startMs - fromMs) / stepMs)));
+  const values = Array.from({ length: count }, (_, n) => {
+    const atMs = startMs - (count - n) * stepMs;
+    return (energyWh(before.powerW, atMs, atMs + stepMs, Number.POSITIVE_INFINITY) * HOUR_MS) / stepMs;
+  });
+  return {
+    ...plan,
+    powerW: {
+      ...powerW,
+      startTime: new Date(startMs - count * stepMs),
+      values: [...values, ...powerW.values],
+    },
+  };
+}
+
+/** An installed plan that has begun by an instant, as before its own start its first value holds: clocks differ. */
+export function begunBy(plan: InstalledPlan, nowMs: number): InstalledPlan {
+  const { powerW } = plan;
+  if (powerW === undefined || powerW.values.length === 0) return plan;
+  const stepMs = powerW.stepSeconds * 1000;
+  const { startMs } = spanOf(powerW);
+  const count = Math.min(MOST_BEFORE, Math.max(0, Math.ceil((startMs - nowMs) / stepMs)));
+  if (count === 0) return plan;
+  const values = [...Array<number>(count).fill(powerW.values[0]), ...powerW.values];
+  return { ...plan, powerW: { ...powerW, startTime: new Date(startMs - count * stepMs), values } };
 }
 
 /**

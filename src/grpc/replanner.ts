@@ -7,15 +7,17 @@ import type { Engine } from "../engine.ts";
 import {
   InstalledPlan,
   OptimizeResponse,
+  PlanStatus,
   ProfileCommand,
   type SessionPlan,
 } from "../gen/wattslot/v1/optimizer.ts";
 import type { ReoptimizeResult } from "../gen/wattslot/v1/site.ts";
 import { type InterimPlan, interimPlans } from "../interim.ts";
-import type { NewCommand, SiteKey, Store } from "../store/store.ts";
+import type { NewCommand, NewPlan, SiteKey, SiteRow, Store } from "../store/store.ts";
 import { toProblem } from "./convert.ts";
 import { publicError } from "./errors.ts";
-import { readKept, requestOf } from "./kept-site.ts";
+import { countedFromMs, type KeptSession, type KeptSite, readKept, requestOf } from "./kept-site.ts";
+import { continued } from "./progress.ts";
 import { toCommand, toResponse } from "./response.ts";
 
 export interface ReplannerOptions {
@@ -38,6 +40,10 @@ const OUTAGE_TOLD_MS = 60_000;
 const PRUNED_AT_ONCE = 500;
 /** Times in a row that a plan may come too late for what it was made of. */
 const MOST_ATTEMPTS = 8;
+/** Until a site is planned again that changed too often, or that there was no thread for. */
+const BUSY_MS = 1000;
+/** And one that only has a safe plan. */
+const FALLBACK_MS = 60_000;
 
 /** Plans the sites of a store as they become due, in this process; others may do the same with the same store. */
 export class Replanner {
@@ -79,9 +85,15 @@ export class Replanner {
   async planNow(key: SiteKey, signal: AbortSignal): Promise<ReoptimizeResult> {
     const { store } = this.#options;
     try {
-      // Whoever is planning it may have read its inputs before what the caller wants planned.
-      while (!(await store.claim(key, Date.now()))) await sleep(50, undefined, { signal });
-      const done = await this.#plan(key);
+      while (this.#inWork.size >= this.#options.parallel) {
+        await Promise.race(this.#inWork);
+        signal.throwIfAborted();
+      }
+      const done = await this.#work(async () => {
+        // Whoever is planning it may have read its inputs before what the caller wants planned.
+        while (!(await store.claim(key, Date.now()))) await sleep(50, undefined, { signal });
+        return this.#plan(key);
+      });
       if (done === undefined)
         throw new WattslotError("ABORTED", "the site changes faster than it is planned; it stays due");
       return resultOf(key, done);
@@ -111,19 +123,24 @@ export class Replanner {
                 return [];
               },
             );
-      for (const key of keys) {
-        const work = this.#plan(key)
-          .then(
-            () => {},
-            () => {},
-          )
-          .finally(() => {
-            this.#inWork.delete(work);
-            this.#wake();
-          });
-        this.#inWork.add(work);
-      }
+      for (const key of keys) this.#work(() => this.#plan(key)).catch(() => {});
       if (keys.length < free || free <= 0) await this.#pause();
+    }
+  }
+
+  /** Does what has a place among the sites in work at once. */
+  async #work<T>(body: () => Promise<T>): Promise<T> {
+    let leave = () => {};
+    const place = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    this.#inWork.add(place);
+    try {
+      return await body();
+    } finally {
+      this.#inWork.delete(place);
+      leave();
+      this.#wake();
     }
   }
 
@@ -179,11 +196,14 @@ export class Replanner {
         if (revision !== undefined)
           return { planStatus: made.planStatus, revision, commandCount: made.commands.length };
       }
-      await store.unclaim(key);
+      await store.unclaim(key, Date.now() + BUSY_MS);
       return undefined;
     } catch (error) {
-      const { code, message } = WattslotError.from(error);
-      if (code !== "NOT_FOUND") {
+      const { code, message, violations } = WattslotError.from(error);
+      // Others have all the threads and all places in their queue: no fault of the site.
+      if (code === "RESOURCE_EXHAUSTED" && violations.length === 0)
+        await store.unclaim(key, Date.now() + BUSY_MS).catch(() => {});
+      else if (code !== "NOT_FOUND") {
         logger.warn({ err: error, ...key }, "a site can't be planned");
         await store
           .failPlan(key, code === "INTERNAL" ? "internal error" : message, Date.now())
@@ -193,12 +213,12 @@ export class Replanner {
     }
   }
 
-  async #make(key: SiteKey) {
+  async #make(key: SiteKey): Promise<NewPlan & { madeOf: SiteRow }> {
     const { store, engine } = this.#options;
     const inputs = await store.inputsOf(key);
     const startMs = Date.now();
-    const { request, sessions, notices } = requestOf(readKept(inputs), startMs);
-    const problem = toProblem(request, startMs);
+    const kept = readKept(inputs, startMs);
+    const { problem, request, sessions, notices } = problemOf(kept, startMs);
     for (const session of problem.sessions) {
       const { progress, isUntold } = sessions.find(
         ({ session: one }) => one.sessionId === session.sessionId,
@@ -213,11 +233,34 @@ export class Replanner {
     const made = toResponse(plan, Date.now() - startMs);
     const response = { ...made, notices: [...notices, ...made.notices] };
     return {
-      madeOf: inputs.site.revision,
+      madeOf: inputs.site,
       plan: OptimizeResponse.encode(response).finish(),
       planStatus: response.status as number,
-      commands: commandsOf(response, interimPlans(problem, plan), request.slotSeconds * 1000),
+      commands: commandsOf(response, interimPlans(problem, plan), request.slotSeconds * 1000, sessions),
+      dueMs: response.status === PlanStatus.FALLBACK ? startMs + FALLBACK_MS : null,
+      outdated: kept.outdated,
     };
+  }
+}
+
+/** A kept site as a problem. Vehicles that make it one that can't be planned are left out, and the others are planned. */
+function problemOf(kept: KeptSite, startMs: number) {
+  for (const leftOut = new Map<string, string>(); ; ) {
+    const made = requestOf(kept, startMs, leftOut);
+    try {
+      return { ...made, problem: toProblem(made.request, startMs) };
+    } catch (error) {
+      const before = leftOut.size;
+      if (error instanceof WattslotError)
+        for (const { field, description } of error.violations) {
+          const [, list, n] = /^(sessions|installed_plans)\[(\d+)\]/.exec(field) ?? [];
+          const { sessions, installedPlans } = made.request;
+          const of = list === "sessions" ? sessions[Number(n)] : installedPlans[Number(n)];
+          if (list !== undefined && of !== undefined)
+            leftOut.set(of.sessionId, `${field.replace(/^\w+\[\d+\]\.?/, "")} ${description}`);
+        }
+      if (leftOut.size === before) throw error;
+    }
   }
 }
 
@@ -266,6 +309,7 @@ function commandsOf(
   { sessionPlans, sitePlan }: OptimizeResponse,
   interims: ReadonlyMap<string, InterimPlan>,
   slotMs: number,
+  sessions: readonly KeptSession[],
 ): NewCommand[] {
   const startMs = sitePlan?.startTime?.getTime() ?? 0;
   const commandOf = (
@@ -276,7 +320,7 @@ function commandsOf(
     const { chargingProfile } = command;
     // The last period is safe and holds from the end of the plan on, unless it is the only one.
     const hasEnd = (chargingProfile?.chargingSchedules[0]?.chargingSchedulePeriods.length ?? 0) > 1;
-    const installed = InstalledPlan.fromPartial({
+    const allowed = InstalledPlan.fromPartial({
       sessionId,
       powerW: {
         startTime: new Date(Math.floor(startMs / slotMs) * slotMs),
@@ -286,6 +330,9 @@ function commandsOf(
       chargingProfileId: chargingProfile?.id ?? 0,
       numberPhases,
     });
+    // What a vehicle draws that nobody measures is taken from all that its charger allowed.
+    const kept = sessions.find(({ row }) => row.session_id === sessionId);
+    const installed = kept === undefined ? allowed : continued(kept.accepted, allowed, countedFromMs(kept));
     return {
       station_id: stationId,
       evse_id: evseId,

@@ -62,6 +62,8 @@ const LONGEST_DETAIL = 500;
 /** Commands read at once, and how often somebody who watches looks for new ones. */
 const COMMANDS_AT_ONCE = 100;
 const WATCH_MS = 200;
+/** By how much the clocks of callers may be ahead. */
+const CLOCK_LEAD_MS = 10_000;
 
 const RESULTS: Readonly<Record<number, Answer>> = {
   [CommandResult.ACCEPTED]: "accepted",
@@ -130,7 +132,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
         site: Site.decode(inputs.site.site),
         settings: PlanSettings.decode(inputs.site.settings),
         etag: `${inputs.site.etag}`,
-        sessions: readKept(inputs).sessions.map((kept) => stateOf(kept, nowMs)),
+        sessions: readKept(inputs, nowMs).sessions.map((kept) => stateOf(kept, nowMs)),
         evses: inputs.evses.map(evseStateOf).sort((a, b) => place(a) - place(b)),
         series: inputs.series.map(({ series_key, series }) =>
           seriesState(series_key, TimeSeries.decode(series)),
@@ -201,7 +203,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       findings.throwIfAny();
       const session = request.session!;
       const inputs = await store.inputsOf(key);
-      const site = readKept(inputs);
+      const site = readKept(inputs, nowMs);
       judgeSession(site, session, nowMs);
       const drawn = drawnIn(site, session, nowMs);
       const { row, isNew } = await keepSession(store, key, session, { drawn }, nowMs);
@@ -228,7 +230,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
       );
       findings.throwIfAny();
       const inputs = await store.inputsOf(key);
-      const vehicle = readKept(inputs).sessions.find(({ row }) => row.session_id === sessionId);
+      const vehicle = readKept(inputs, nowMs).sessions.find(({ row }) => row.session_id === sessionId);
       // While a command is out, nobody knows which of the two profiles it is that the vehicle draws by.
       const allowedW =
         vehicle !== undefined && vehicle.allowed === vehicle.accepted
@@ -250,7 +252,8 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
             allowedW,
           );
           const row = { ...fieldsOf(kept), progress: JSON.stringify(progress) };
-          return { row, isDue, value: { ...kept, ...row } };
+          // A plan in the making is as safe without it, and the next one has it: one who reports often stops none.
+          return { row, isDue, isNews: false, value: { ...kept, ...row } };
         },
         nowMs,
       );
@@ -268,7 +271,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     forwardEvChargingNeeds: change(service.forwardEvChargingNeeds, async (request, key, context) => {
       const nowMs = Date.now();
       const inputs = await store.inputsOf(key);
-      const site = readKept(inputs);
+      const site = readKept(inputs, nowMs);
       const { request: optimizeRequest, notices } = requestOf(site, nowMs);
       const answer = await answerNeeds(
         engine,
@@ -303,7 +306,7 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
 
     forwardEvChargingSchedule: change(service.forwardEvChargingSchedule, async (request, key, context) => {
       const nowMs = Date.now();
-      const site = await keptSite(store, key);
+      const site = readKept(await store.inputsOf(key), nowMs);
       const { request: optimizeRequest } = requestOf(site, nowMs);
       const evseId = evseIdOf(request.payloadJson);
       const evse = site.evses.find(
@@ -328,9 +331,10 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
         await store.changeSession(
           key,
           vehicle.row.session_id,
-          (kept) => {
+          (kept, { planned_ms }) => {
             if (kept === undefined) return { isDue: true, value: undefined };
-            const progress = JSON.stringify({ ...JSON.parse(kept.progress), awaitedMs: nowMs });
+            const awaitedMs = Math.max(nowMs, planned_ms + 1);
+            const progress = JSON.stringify({ ...JSON.parse(kept.progress), awaitedMs });
             return { row: { ...fieldsOf(kept), progress }, isDue: true, value: undefined };
           },
           nowMs,
@@ -408,10 +412,6 @@ function readEtag(findings: Findings, etag: string): number | undefined {
   return Number(etag);
 }
 
-async function keptSite(store: Store, key: SiteKey): Promise<KeptSite> {
-  return readKept(await store.inputsOf(key));
-}
-
 /** Reads a site as it would be planned, so that what can't be planned is not kept. Throws as `toProblem`. */
 function problemOf({ site, settings }: Pick<KeptSite, "site" | "settings">, sessions: Session[] = []) {
   const { slotSeconds, objective, options } = settings;
@@ -459,7 +459,7 @@ function keepSession(
   return store.changeSession<{ row: SessionRow; isNew: boolean }>(
     key,
     session.sessionId,
-    (kept) => {
+    (kept, { planned_ms }) => {
       if (kept !== undefined && kept.ended_ms !== null)
         return { isDue: false, value: { row: kept, isNew: false } };
       const before: Progress = kept === undefined ? { needMeteredWh: 0 } : JSON.parse(kept.progress);
@@ -474,7 +474,8 @@ function keepSession(
         delete progress.socMs;
         delete progress.socMeteredWh;
       }
-      if (awaits) progress.awaitedMs = nowMs;
+      // After the plan in force, also one that was kept since the call came.
+      if (awaits) progress.awaitedMs = Math.max(nowMs, planned_ms + 1);
       const row = {
         station_id: session.stationId,
         evse_id: session.evseId,
@@ -486,9 +487,9 @@ function keepSession(
       const ids = { tenant: key.tenant, site_id: key.siteId, session_id: session.sessionId };
       return {
         row,
-        // A vehicle that is there has taken the place of whoever was at its EVSE.
-        ...(!isTold && arrivalMsOf(row) <= nowMs
-          ? { replaces: (other: SessionRow) => arrivalMsOf(other) <= nowMs }
+        // A vehicle that is there has taken the place of whoever was at its EVSE before it, not of who comes after it.
+        ...(!isTold && arrivalMsOf(row) <= nowMs + CLOCK_LEAD_MS
+          ? { replaces: (other: SessionRow) => arrivalMsOf(other) <= arrivalMsOf(row) }
           : {}),
         isDue: isOther || isTold,
         value: { row: { ...ids, ...row }, isNew: kept === undefined },
@@ -529,7 +530,7 @@ function fieldsOf({ station_id, evse_id, session, progress, put_ms, ended_ms }: 
 /** A session as callers see it, by what else is known of its site; undefined where it has ended. */
 function stateIn(inputs: SiteInputs, row: SessionRow, nowMs: number): SessionState | undefined {
   if (row.ended_ms !== null) return undefined;
-  return stateOf(readKept({ ...inputs, sessions: [row] }).sessions[0], nowMs);
+  return stateOf(readKept({ ...inputs, sessions: [row] }, nowMs).sessions[0], nowMs);
 }
 
 function noSession(sessionId: string): WattslotError {

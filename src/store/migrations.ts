@@ -16,7 +16,7 @@ const ADVISORY_LOCK = 0x77617474;
 type Migration = (tx: Tx, engine: Engine) => Promise<void>;
 
 /** In order; what has been released is never changed. The number of those applied is the version of the schema. */
-export const MIGRATIONS: readonly Migration[] = [createTables, indexForManySites];
+export const MIGRATIONS: readonly Migration[] = [createTables, forManySites];
 
 async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<void> {
   await schema
@@ -116,8 +116,11 @@ async function createTables({ schema }: Tx, { text, bytes }: Engine): Promise<vo
   await schema.createIndex("commands_answered").on("commands").column("answered_ms").execute();
 }
 
-/** What is asked again and again reads only what it wants, however many sites there are and whatever they were told. */
-async function indexForManySites(tx: Tx): Promise<void> {
+/**
+ * What is asked again and again reads only what it wants, however many sites there are and whatever they were told. A
+ * site that is measured all the time is planned all the same.
+ */
+async function forManySites(tx: Tx): Promise<void> {
   const { schema } = tx;
   const ofSite = ["tenant", "site_id"] as const;
   await schema
@@ -134,6 +137,10 @@ async function indexForManySites(tx: Tx): Promise<void> {
     create index commands_out on commands (tenant, seq) where state in ('released', 'delivered')`.execute(tx);
   await sql`
     create index sessions_there on sessions (tenant, site_id, session_id) where ended_ms is null`.execute(tx);
+  await schema
+    .alterTable("sites")
+    .addColumn("changes", "bigint", (column) => column.notNull().defaultTo(0))
+    .execute();
   await schema.dropIndex("sites_due").execute();
   await schema.createIndex("sites_due").on("sites").columns(["due_ms", "planned_ms"]).execute();
   await schema.createIndex("sites_planned").on("sites").column("planned_ms").execute();

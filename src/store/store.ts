@@ -32,6 +32,15 @@ export interface NewPlan {
   plan: Uint8Array;
   planStatus: number;
   commands: NewCommand[];
+  /** When the site is to be planned again, whatever happens; null: when something does. */
+  dueMs: number | null;
+  outdated: Outdated;
+}
+
+/** Unanswered commands of which nothing needs to be known any more, and those that stand for others from now on. */
+export interface Outdated {
+  commandIds: string[];
+  folded: { commandId: string; installed: Uint8Array }[];
 }
 
 export type NewCommand = Pick<
@@ -120,6 +129,7 @@ export class Store {
             settings,
             etag: nowMs,
             revision: nowMs,
+            changes: 0,
             due_ms: nowMs + this.#options.debounceMs,
             claimed_until_ms: 0,
             claimed_revision: 0,
@@ -146,10 +156,12 @@ export class Store {
           settings,
           etag: revision,
           revision,
+          changes: kept.changes + 1,
           due_ms: this.#dueMs(kept, nowMs),
           attempts: 0,
         },
       );
+      await this.#holdBack(tx, { tenant, siteId });
       return revision;
     });
   }
@@ -231,6 +243,7 @@ export class Store {
             conflict.columns(["tenant", "site_id", "series_key"]).doUpdateSet({ series }),
           )
           .execute();
+        await this.#holdBack(tx, key);
         return { isDue: true, value: undefined };
       }),
     );
@@ -238,9 +251,9 @@ export class Store {
 
   /**
    * Keeps a session as `update` makes it of the one that is kept, which may be asked again; what it leaves undefined
-   * stays as it is. `isDue`: the plan may be another one now. `replaces` tells which others that go on at its EVSE it
-   * ends. A new session at an EVSE makes it worth to try its
-   * charger again. Throws NOT_FOUND.
+   * stays as it is. `isDue`: the plan may be another one now. `isNews`: one that is in the making must not be kept;
+   * what is due always is, but where it says otherwise. `replaces` tells which others that go on at its EVSE it ends.
+   * A new session at an EVSE makes it worth to try its charger again. Throws NOT_FOUND.
    */
   async changeSession<T>(
     key: SiteKey,
@@ -252,6 +265,7 @@ export class Store {
       row?: Omit<SessionRow, "tenant" | "site_id" | "session_id">;
       replaces?: (other: SessionRow) => boolean;
       isDue: boolean;
+      isNews?: boolean;
       value: T;
     },
     nowMs: number,
@@ -265,7 +279,7 @@ export class Store {
           .selectAll()
           .where((eb) => eb.and(ofSession))
           .executeTakeFirst();
-        const { row, replaces, isDue, value } = update(kept, site);
+        const { row, replaces, isDue, isNews = isDue, value } = update(kept, site);
         if (row !== undefined) {
           await tx
             .insertInto("sessions")
@@ -280,7 +294,7 @@ export class Store {
               .execute();
         }
         if (row === undefined || replaces === undefined)
-          return { isDue, isNews: isDue || kept === undefined, value };
+          return { isDue, isNews: isNews || kept === undefined, value };
         const { station_id, evse_id } = row;
         const others = await tx
           .selectFrom("sessions")
@@ -297,8 +311,8 @@ export class Store {
             .where((eb) => eb.and(ofSite))
             .where("session_id", "in", ended)
             .execute();
-        const isOther = isDue || ended.length > 0;
-        return { isDue: isOther, isNews: isOther || kept === undefined, value };
+        const hasEnded = ended.length > 0;
+        return { isDue: isDue || hasEnded, isNews: isNews || hasEnded || kept === undefined, value };
       }),
     );
   }
@@ -446,18 +460,18 @@ export class Store {
   }
 
   /**
-   * Keeps a plan that was made of a revision, and releases its first wave. Resolves with the plan's revision; with
-   * undefined, and nothing is kept, where the site has changed since. What older plans wanted to tell chargers and was
+   * Keeps a plan that was made of a site as it was, and releases its first wave. Resolves with the plan's revision;
+   * with undefined, and nothing is kept, where the site has another revision by now. What older plans wanted to tell chargers and was
    * not sent is forgotten.
    */
   async savePlan(
     { tenant, siteId }: SiteKey,
-    madeOf: number,
-    { plan, planStatus, commands }: NewPlan,
+    madeOf: Pick<SiteRow, "revision" | "changes">,
+    { plan, planStatus, commands, dueMs, outdated }: NewPlan,
     nowMs: number,
   ): Promise<number | undefined> {
     return this.#database.write(async (tx) => {
-      const revision = madeOf + 1;
+      const revision = madeOf.revision + 1;
       const { numUpdatedRows } = await tx
         .updateTable("sites")
         .set({
@@ -465,14 +479,15 @@ export class Store {
           planned_revision: revision,
           planned_ms: nowMs,
           plan_status: planStatus,
-          due_ms: null,
+          due_ms: sql<number | null>`
+            case when changes = ${madeOf.changes} then cast(${dueMs} as bigint) else due_ms end`,
           claimed_until_ms: 0,
           attempts: 0,
           failure: "",
         })
         .where("tenant", "=", tenant)
         .where("site_id", "=", siteId)
-        .where("revision", "=", madeOf)
+        .where("revision", "=", madeOf.revision)
         .executeTakeFirst();
       if (numUpdatedRows === 0n) return undefined;
       const firstWave = Math.min(...commands.map(({ wave }) => wave));
@@ -511,6 +526,24 @@ export class Store {
           .where("tenant", "=", tenant)
           .where("site_id", "=", siteId)
           .where("state", "in", NOBODY_KNOWS),
+        ...(outdated.commandIds.length > 0
+          ? [
+              tx
+                .updateTable("commands")
+                .set({ state: "superseded" })
+                .where("tenant", "=", tenant)
+                .where("command_id", "in", outdated.commandIds.slice(0, MOST_AT_ONCE))
+                .where("state", "=", "no_answer"),
+            ]
+          : []),
+        ...outdated.folded.map(({ commandId, installed }) =>
+          tx
+            .updateTable("commands")
+            .set({ installed })
+            .where("tenant", "=", tenant)
+            .where("command_id", "=", commandId)
+            .where("state", "=", "no_answer"),
+        ),
         ...(count > 0 ? [countUp(tx, tenant, count)] : []),
         ...parts.map((part) => tx.insertInto("commands").values(part)),
       );
@@ -525,9 +558,9 @@ export class Store {
     );
   }
 
-  /** Lets go of a claimed site whose plan is not wanted any more: it stays due. */
-  async unclaim(key: SiteKey): Promise<void> {
-    await this.#database.write((tx) => this.#set(tx, key, { claimed_until_ms: 0 }));
+  /** Lets go of a claimed site that could not be planned through no fault of its own: it is due at an instant. */
+  async unclaim(key: SiteKey, dueMs: number): Promise<void> {
+    await this.#database.write((tx) => this.#set(tx, key, { claimed_until_ms: 0, due_ms: dueMs }));
   }
 
   /**
@@ -575,13 +608,15 @@ export class Store {
     const { last_seq: last } = (await this.#database.read((tables) =>
       tables.selectFrom("tenants").select("last_seq").where("tenant", "=", tenant).executeTakeFirst(),
     )) ?? { last_seq: 0 };
-    if (last <= after) return { commands: [], place: after, isAll: true };
+    if (last === after) return { commands: [], place: after, isAll: true };
+    // A place that there has never been is of what a backup has taken back: everything is told again.
+    const from = after > last ? 0 : after;
     const found = await this.#database.read((tables) =>
       tables
         .selectFrom("commands")
         .selectAll()
         .where("tenant", "=", tenant)
-        .where("seq", ">", after)
+        .where("seq", ">", from)
         .where(isOut)
         .$if(siteIds.length > 0, (query) => query.where("site_id", "in", siteIds))
         .orderBy("seq")
@@ -618,7 +653,7 @@ export class Store {
       for (const { command_id } of marked) sent.add(command_id);
     }
     const isAll = found.length < limit;
-    const newest = found.at(-1)?.seq ?? after;
+    const newest = found.at(-1)?.seq ?? from;
     return {
       commands: found.filter(({ command_id }) => sent.has(command_id)),
       place: isAll ? Math.max(newest, last) : newest,
@@ -704,7 +739,7 @@ export class Store {
           .updateTable("commands")
           .set({ state: "superseded", answered_ms: nowMs })
           .where((eb) => eb.and(ofEvse))
-          .where("state", "=", "delivered")
+          .where("state", "in", ["delivered", "no_answer"])
           .where("revision", "<", revision)
           .execute();
         if (revision === site.planned_revision) await this.#releaseNext(tx, { tenant, siteId }, revision);
@@ -823,10 +858,21 @@ export class Store {
     const { isDue, isNews = isDue, value } = await body(site);
     if (isDue || isNews)
       await this.#set(tx, key, {
-        revision: site.revision + 1,
-        ...(isDue ? { due_ms: this.#dueMs(site, nowMs) } : {}),
+        revision: site.revision + (isNews ? 1 : 0),
+        ...(isDue ? { changes: site.changes + 1, due_ms: this.#dueMs(site, nowMs) } : {}),
       });
     return value;
+  }
+
+  /** Takes back increases that nobody was told of: what they rested on has changed, and the next plan has its own. */
+  async #holdBack(tx: Tx, { tenant, siteId }: SiteKey): Promise<void> {
+    await tx
+      .deleteFrom("commands")
+      .where("tenant", "=", tenant)
+      .where("site_id", "=", siteId)
+      .where("state", "in", NOBODY_KNOWS)
+      .where("wave", ">", 1)
+      .execute();
   }
 
   /** A change waits for others, but one that is already waiting waits no longer for it. */

@@ -27,6 +27,8 @@ interface SiteTable {
   etag: number;
   /** Counts up with every change that a plan must know of, and with every plan. */
   revision: number;
+  /** Counts up with everything that makes it due, also with what a plan that is in the making may leave to the next. */
+  changes: number;
   /** When it is to be planned; null: nothing is due. */
   due_ms: number | null;
   /** Until then somebody is planning it; 0: nobody is. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
-import { PlanStatus } from "../../src/grpc/client.ts";
+import { OcppVersion, PlanStatus } from "../../src/grpc/client.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
 import { CommandResult, connectSites, SeriesKind, type Sites } from "../../src/grpc/site-client.ts";
 import { testEngine } from "../support/engine.ts";
@@ -111,6 +111,27 @@ const planned = (count: number) =>
   });
 
 describe("sites", () => {
+  test("whose change makes a vehicle one that can't be planned plan the others", async () => {
+    await sites.putSite({ site: SITE });
+    for (const stationId of ["A", "B"]) await sites.putSession(vehicle(stationId));
+    await planned(2);
+    // A transaction of OCPP 1.6 is a number.
+    const [a, b] = SITE.evses;
+    await sites.putSite({
+      site: { ...SITE, evses: [{ ...a, ocpp: { version: OcppVersion.OCPP_VERSION_1_6 } }, b] },
+    });
+    await planned(1);
+    const { plan, failure } = await sites.getPlan({ siteId: "depot" });
+    expect(failure).toBe("");
+    expect(plan?.sessionPlans.map(({ sessionId }) => sessionId)).toEqual(["s-B"]);
+    expect(plan?.notices).toContainEqual(
+      expect.objectContaining({
+        code: "SESSION_LEFT_OUT",
+        message: expect.stringContaining("transaction_id"),
+      }),
+    );
+  });
+
   test("are kept, found by pages, changed only by who knows their etag, and forgotten", async () => {
     const { etag } = await sites.putSite({ site: SITE });
     for (const id of ["a", "b", "c"]) await sites.putSite({ site: { ...SITE, siteId: id } });

@@ -197,8 +197,9 @@ await onBothEngines((bench) => {
               progress: String(Number(kept?.progress ?? 0) + 1) },
             isDue: true, value: undefined }), T);
           const { site } = await store.inputsOf(key);
-          const plan = { plan: new Uint8Array([1]), planStatus: 1, commands: [] };
-          if (await store.savePlan(key, site.revision, plan, T) === undefined) stalePlans++;
+          const outdated = { commandIds: [], folded: [] };
+          const plan = { plan: new Uint8Array([1]), planStatus: 1, commands: [], dueMs: null, outdated };
+          if (await store.savePlan(key, site, plan, T) === undefined) stalePlans++;
         }
         console.log(stalePlans);
         await store.close();`;
@@ -271,7 +272,7 @@ await onBothEngines((bench) => {
             async () => {
               const { site } = await store.inputsOf(key);
               const commands = ["A", "B", "C"].map((id, wave) => command(id, wave));
-              await store.savePlan(key, site.revision, planOf(commands), nowMs);
+              await store.savePlan(key, site, planOf(commands), nowMs);
             },
             async () => {
               for (const row of await take(store, 0, nowMs))
@@ -358,7 +359,7 @@ await onBothEngines((bench) => {
         for (let n = 0; n < 60; n++) {
           const { site } = await other.inputsOf(KEY);
           const wrong = planOf([command("A"), command("A")]);
-          await rejection(other.savePlan(KEY, site.revision, wrong, T), "INTERNAL");
+          await rejection(other.savePlan(KEY, site, wrong, T), "INTERNAL");
           await Promise.all([
             putSite(store, KEY, T, large(n)),
             putSession(other, KEY, `${n}`),

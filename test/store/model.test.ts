@@ -192,7 +192,7 @@ await onBothEngines((bench) => {
             const commands = STATIONS.filter(() => uniform() < 0.7).map((id) =>
               command(id, one([0, 0, 1, 2])),
             );
-            const saved = await store.savePlan(key, inputs.site.revision, planOf(commands), nowMs);
+            const saved = await store.savePlan(key, inputs.site, planOf(commands), nowMs);
             expect(saved).toBe(isStale ? undefined : inputs.site.revision + 1);
           },
           take: async (store, tenant) => {
@@ -224,7 +224,7 @@ await onBothEngines((bench) => {
             for (const { tenant, siteId } of await store.claimDue(nowMs, 2)) {
               const key = { tenant, siteId };
               expect(await store.claim(key, nowMs)).toBe(false);
-              await (uniform() < 0.5 ? store.unclaim(key) : store.failPlan(key, "failure", nowMs));
+              await (uniform() < 0.5 ? store.unclaim(key, nowMs) : store.failPlan(key, "failure", nowMs));
             }
           },
           expire: async (store) => uniform() < 0.3 && store.expireCommands(nowMs),

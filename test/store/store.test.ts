@@ -127,7 +127,7 @@ await onBothEngines((bench) => {
         () => putSession(store, KEY, "a"),
       ];
       for (const call of calls) expect((await rejection(call(), "NOT_FOUND")).message).toContain('"site"');
-      expect(await store.savePlan(KEY, T, planOf(), T)).toBeUndefined();
+      expect(await store.savePlan(KEY, { revision: T, changes: 0 }, planOf(), T)).toBeUndefined();
       for (const id of ["", "/", "site/1/0", "site", "x/y/z/1/2"])
         expect(
           (await rejection(answer(store, { tenant: "t", command_id: id }, "accepted"), "NOT_FOUND")).message,
@@ -237,11 +237,54 @@ await onBothEngines((bench) => {
       const measured = { row: sessionRow("A", "12"), isDue: false, value: undefined };
       await store.changeSession(KEY, "a", () => measured, T);
       await store.putSeries(KEY, "pv", () => bytes("x"), T);
-      expect(await store.savePlan(KEY, site.revision, planOf(), T)).toBeUndefined();
+      expect(await store.savePlan(KEY, site, planOf(), T)).toBeUndefined();
       const { site: later } = await store.inputsOf(KEY);
       await store.changeSession(KEY, "a", () => measured, T);
       await store.putSeries(KEY, "pv", () => bytes("x"), T);
-      expect(await store.savePlan(KEY, later.revision, planOf(), T)).toBe(later.revision + 1);
+      expect(await store.savePlan(KEY, later, planOf(), T)).toBe(later.revision + 1);
+    });
+
+    it("that a plan may leave to the next one do not stop it, and the site stays due", async () => {
+      const store = await withSite();
+      await putSession(store, KEY, "a");
+      const { site } = await store.inputsOf(KEY);
+      const row = sessionRow("A", "measured");
+      await store.changeSession(
+        KEY,
+        "a",
+        () => ({ row, isDue: true, isNews: false, value: undefined }),
+        T + 7,
+      );
+      expect(await store.savePlan(KEY, site, planOf(), T + 10)).toBe(site.revision + 1);
+      expect(await dueOf(store)).not.toBeNull();
+      const later = await store.getSite(KEY);
+      expect(await store.savePlan(KEY, later, planOf(), T + 20)).toBe(later.revision + 1);
+      expect(await dueOf(store)).toBeNull();
+      const last = await store.getSite(KEY);
+      await store.savePlan(KEY, last, { ...planOf(), dueMs: T + MINUTE }, T + 30);
+      expect(await dueOf(store)).toBe(T + MINUTE);
+    });
+
+    it("of a site or a series take back increases that nobody was told of", async () => {
+      const store = await withSite();
+      const both = [command("A", 1), command("B", 2)];
+      for (const change of [
+        () => putSite(store, KEY, T, `${Math.random()}`),
+        () => store.putSeries(KEY, "limit", () => bytes("lower"), T),
+      ]) {
+        await plan(store, KEY, both);
+        const [a] = await take(store);
+        expect(a.station_id).toBe("A");
+        await change();
+        await answer(store, a, "accepted");
+        expect(stationsOf(await take(store))).toEqual([]);
+      }
+      // What is put as it was changes nothing.
+      await plan(store, KEY, both);
+      const [a] = await take(store);
+      await store.putSeries(KEY, "limit", () => bytes("lower"), T);
+      await answer(store, a, "accepted");
+      expect(stationsOf(await take(store))).toEqual(["B"]);
     });
 
     it("by many at the same time are all kept", async () => {
@@ -300,15 +343,16 @@ await onBothEngines((bench) => {
       await plan(store, KEY);
       const all = await Promise.all([1, 2, 3].map(() => store.claim(KEY, T)));
       expect(all.filter(Boolean)).toHaveLength(1);
-      await store.unclaim(KEY);
+      await store.unclaim(KEY, T);
       expect(await store.claim(KEY, T)).toBe(true);
     });
 
     it("let go leave the site due, with a plan it is not", async () => {
       const store = await withSite();
       await store.claimDue(T + 1000, 1);
-      await store.unclaim(KEY);
-      expect(await store.claimDue(T + 1000, 1)).toEqual([KEY]);
+      await store.unclaim(KEY, T + 2000);
+      expect(await store.claimDue(T + 1999, 1)).toEqual([]);
+      expect(await store.claimDue(T + 2000, 1)).toEqual([KEY]);
       await plan(store, KEY);
       expect(await store.claimDue(T + MINUTE, 1)).toEqual([]);
       expect(await store.claim(KEY, T + 1000)).toBe(true);
@@ -391,7 +435,7 @@ await onBothEngines((bench) => {
           listed: await store.listSites("t", "", 10),
         });
         const before = await all();
-        const saved = await store.savePlan(KEY, site.revision, planOf([command("C")], "stale"), T);
+        const saved = await store.savePlan(KEY, site, planOf([command("C")], "stale"), T);
         expect(saved, what).toBeUndefined();
         expect(await all(), what).toEqual(before);
       }
@@ -404,7 +448,7 @@ await onBothEngines((bench) => {
       for (let round = 0; round < 10; round++) {
         const { site } = await stores[0].inputsOf(KEY);
         const saved = await Promise.all(
-          stores.map((store, n) => store.savePlan(KEY, site.revision, planOf([command(`S${n}`)], `${n}`), T)),
+          stores.map((store, n) => store.savePlan(KEY, site, planOf([command(`S${n}`)], `${n}`), T)),
         );
         const winners = saved.flatMap((revision, n) => (revision === undefined ? [] : [n]));
         expect(winners).toHaveLength(1);
@@ -656,6 +700,27 @@ await onBothEngines((bench) => {
       expect(await take(store)).toEqual([]);
     });
 
+    it("has one unanswered command stand for others, where a plan says so", async () => {
+      const store = await withSite();
+      for (let n = 0; n < 3; n++) {
+        await plan(store, KEY, [command("A")]);
+        const rows = await take(store);
+        await answer(store, rows[rows.length - 1], "no_answer");
+      }
+      const before = await store.inputsOf(KEY);
+      const [one, two, three] = before.unsure.map(({ command_id }) => command_id);
+      const outdated = {
+        commandIds: [one, two],
+        folded: [{ commandId: three, installed: bytes("all three") }],
+      };
+      await store.savePlan(KEY, before.site, { ...planOf(), outdated }, T);
+      const { unsure } = await store.inputsOf(KEY);
+      expect(unsure.map((row) => [row.command_id, textOf(row.installed)])).toEqual([[three, "all three"]]);
+      // It is never too late for an answer.
+      await store.answerCommand("t", one, { answer: "accepted", detail: "" }, T);
+      expect((await store.inputsOf(KEY)).evses[0].revision).toBe(before.unsure[0].revision);
+    });
+
     it("tells where to go on, past what was answered", async () => {
       const store = await withSite();
       const from = async (after: number, limit = 2) => {
@@ -666,9 +731,13 @@ await onBothEngines((bench) => {
       await plan(store, KEY, [command("A"), command("B"), command("C")]);
       expect(await from(0)).toEqual({ stations: ["A", "B"], place: 2, isAll: false });
       expect(await from(2)).toEqual({ stations: ["C"], place: 3, isAll: true });
+      const [first] = await take(store);
+      await answer(store, first, "accepted");
+      expect(await from(3)).toEqual({ stations: [], place: 3, isAll: true });
+      // Whoever has read on before a backup was brought back is told all that is open.
+      expect(await from(9)).toEqual({ stations: ["B", "C"], place: 3, isAll: false });
       for (const row of await take(store)) await answer(store, row, "accepted");
       expect(await from(0)).toEqual({ stations: [], place: 3, isAll: true });
-      expect(await from(5)).toEqual({ stations: [], place: 5, isAll: true });
     });
 
     it("gives those of some sites, and some at a time", async () => {

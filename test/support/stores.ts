@@ -5,7 +5,7 @@ import pg from "pg";
 import { afterAll, afterEach, describe, expect } from "vitest";
 import { type ErrorCode, WattslotError } from "../../src/domain/errors.ts";
 import { type Database, openDatabase, type Place } from "../../src/store/database.ts";
-import type { CommandRow, NewCommand, SessionRow, SiteKey } from "../../src/store/store.ts";
+import type { CommandRow, NewCommand, NewPlan, SessionRow, SiteKey } from "../../src/store/store.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";
 import { type Postgres, startPostgres } from "./postgres.ts";
 
@@ -104,8 +104,9 @@ export function command(stationId: string, wave = 0, sessionId = `of-${stationId
   };
 }
 
-export function planOf(commands: NewCommand[] = [], plan = "plan") {
-  return { plan: bytes(plan), planStatus: 1, commands };
+export function planOf(commands: NewCommand[] = [], plan = "plan"): NewPlan {
+  const outdated = { commandIds: [], folded: [] };
+  return { plan: bytes(plan), planStatus: 1, commands, dueMs: null, outdated };
 }
 
 /** Plans a site as it is now; fails where it was changed meanwhile. */
@@ -116,7 +117,7 @@ export async function plan(
   nowMs = T,
 ): Promise<number> {
   const { site } = await store.inputsOf(key);
-  const revision = await store.savePlan(key, site.revision, planOf(commands), nowMs);
+  const revision = await store.savePlan(key, site, planOf(commands), nowMs);
   if (revision === undefined) throw new Error("the site has changed");
   return revision;
 }
