@@ -274,8 +274,9 @@ export interface PutSeriesRequest {
   /** On which phase: required for SERIES_KIND_BASE_LOAD_A. */
   phase: Phase;
   /**
-   * The values. Between what was kept and a later start the last kept value holds. What is older than a day is
-   * forgotten. Required.
+   * The values. Between what was kept and a later start the last kept value holds, and before the first of all the
+   * site's own. What is older than a day is forgotten. Where starts are on no common steps the kept steps become
+   * finer: RESOURCE_EXHAUSTED where that would be more than 50,000 values. Required.
    */
   values: TimeSeries | undefined;
 }
@@ -292,8 +293,9 @@ export interface PutSessionRequest {
   siteId: string;
   /**
    * The vehicle and its needs. Session.session_id is what the site's sessions are told apart by: of one that has
-   * ended nothing changes any more, until it is forgotten (30 days, or as the server is told). An energy need counts from the beginning of the stay, and what was
-   * metered since is taken off; a state of charge counts from when it is put. Required.
+   * ended nothing changes any more, until it is forgotten (30 days, or as the server is told). An energy need counts
+   * from the beginning of the stay, and what was metered since is taken off; a state of charge counts from when it is
+   * put. Required.
    */
   session: Session | undefined;
 }
@@ -408,7 +410,7 @@ export interface GetPlanRequest {
 
 /** The plan in force. */
 export interface GetPlanResponse {
-  /** Counts up with everything that happens to the site; no two plans have the same. */
+  /** Counts up with what happens to the site; no two plans have the same. */
   revision: number;
   /** The plan, as Optimize would have answered. Absent: none has been made yet. */
   plan:
@@ -3460,8 +3462,8 @@ export const SiteServiceService = {
     responseDeserialize: (value: Buffer): PutSeriesResponse => PutSeriesResponse.decode(value),
   },
   /**
-   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
-   * at its EVSE: that session ends.
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever came
+   * to its EVSE before it: that session ends.
    */
   putSession: {
     path: "/wattslot.v1.SiteService/PutSession" as const,
@@ -3586,8 +3588,8 @@ export interface SiteServiceServer extends UntypedServiceImplementation {
   /** Keeps values over time: of what has been kept for the same time before they take the place, the rest stays. */
   putSeries: handleUnaryCall<PutSeriesRequest, PutSeriesResponse>;
   /**
-   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
-   * at its EVSE: that session ends.
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever came
+   * to its EVSE before it: that session ends.
    */
   putSession: handleUnaryCall<PutSessionRequest, PutSessionResponse>;
   /** Keeps what was measured of a vehicle. Older than what is kept, it has no effect. */
@@ -3699,8 +3701,8 @@ export interface SiteServiceClient extends Client {
     callback: (error: ServiceError | null, response: PutSeriesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever was
-   * at its EVSE: that session ends.
+   * Keeps a vehicle's stay, new or in place of what is kept of it. One that is there takes the place of whoever came
+   * to its EVSE before it: that session ends.
    */
   putSession(
     request: PutSessionRequest,
