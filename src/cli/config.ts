@@ -52,7 +52,9 @@ export function withServeOptions(command: Command): Command {
         .argParser(whole(0, 1_000_000))
         .default(256),
     )
-    .addOption(variable("--data <folder>", "keep sites in this folder, for servers of one machine").argParser(text))
+    .addOption(
+      variable("--data <folder>", "keep sites in this folder, for servers of one machine").argParser(text),
+    )
     .addOption(
       variable("--database-url <url>", "keep sites in this PostgreSQL, for any number of servers")
         .argParser(text)
