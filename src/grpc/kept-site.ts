@@ -227,18 +227,24 @@ export function requestOf(
   const notices: Notice[] = [];
   const tell = (code: string, sessionId: string, message: string) =>
     notices.push({ code, field: `sessions[${sessionId}]`, message });
+  const keyOf = ({ stationId, evseId }: { stationId: string; evseId: number }) =>
+    JSON.stringify([stationId, evseId]);
   const unreachable = new Set(
     evses.flatMap(({ station_id, evse_id, unreachable_until_ms }) =>
       unreachable_until_ms > nowMs ? [JSON.stringify([station_id, evse_id])] : [],
     ),
   );
-  const neverAccepted = new Set(
-    evses.flatMap(({ station_id, evse_id, installed }) =>
-      installed.length === 0 ? [JSON.stringify([station_id, evse_id])] : [],
+  /** They have refused, and what they allow a vehicle that they hold nothing for nobody knows. */
+  const unknown = new Set(
+    evses.flatMap(({ station_id, evse_id, installed, unreachable_until_ms }) =>
+      installed.length === 0 || unreachable_until_ms !== 0 ? [JSON.stringify([station_id, evse_id])] : [],
     ),
   );
-  const keyOf = ({ stationId, evseId }: { stationId: string; evseId: number }) =>
-    JSON.stringify([stationId, evseId]);
+  const uncontrolled = new Set(
+    site.evses
+      .filter(({ uncontrolledPowerW }) => uncontrolledPowerW !== undefined)
+      .map((evse) => keyOf(evse)),
+  );
   const places = new Map(site.evses.map((evse): [string, Planned[]] => [keyOf(evse), []]));
   /** What chargers may be holding for vehicles that are not planned, W. */
   const heldW = new Map<string, number>();
@@ -251,6 +257,14 @@ export function requestOf(
     const place = places.get(keyOf(session));
     if (place === undefined) {
       tell("EVSE_GONE", sessionId, "the site has no such EVSE any more: its vehicle is not planned");
+      continue;
+    }
+    if (uncontrolled.has(keyOf(session))) {
+      tell(
+        "EVSE_UNCONTROLLED",
+        sessionId,
+        "its EVSE can't be controlled any more: its vehicle is not planned",
+      );
       continue;
     }
     const reason = leftOut.get(sessionId);
@@ -292,10 +306,10 @@ export function requestOf(
         ({ kept, session }) => kept.allowed !== undefined && keyOf(session) === key,
       );
       const anyoneW = leftW > 0 ? Math.max(leftW, evse.fallbackPowerW ?? 0) : evse.fallbackPowerW;
-      // What it was last told goes on. Where it has never accepted anything, nobody knows what it allows.
+      // What it was last told goes on.
       if (unreachable.has(key))
         return { ...evse, isOffline: true, fallbackPowerW: anyoneW ?? (isHolding ? 0 : undefined) };
-      const isUnknown = neverAccepted.has(key) && !isHolding;
+      const isUnknown = unknown.has(key) && !isHolding;
       return { ...evse, fallbackPowerW: anyoneW ?? (isUnknown ? LARGEST.powerW : undefined) };
     }),
   };

@@ -231,7 +231,10 @@ export class Replanner {
     }
     const plan = await engine.optimise(problem, { deadlineMs: startMs + problem.timeLimitMs });
     const made = toResponse(plan, Date.now() - startMs);
-    const response = { ...made, notices: [...notices, ...made.notices] };
+    // That more is assumed of a charger than it has is no news to whoever put it.
+    const isOwn = ({ code, field }: { code: string; field: string }) =>
+      code !== "FALLBACK_CLIPPED" || kept.site.evses[indexIn(field)]?.fallbackPowerW !== undefined;
+    const response = { ...made, notices: [...notices, ...made.notices.filter(isOwn)] };
     return {
       madeOf: inputs.site,
       plan: OptimizeResponse.encode(response).finish(),
@@ -241,6 +244,11 @@ export class Replanner {
       outdated: kept.outdated,
     };
   }
+}
+
+/** The number in the first brackets of a field's path. */
+function indexIn(field: string): number {
+  return Number(/\[(\d+)\]/.exec(field)?.[1]);
 }
 
 /** A kept site as a problem. Vehicles that make it one that can't be planned are left out, and the others are planned. */
@@ -253,10 +261,10 @@ function problemOf(kept: KeptSite, startMs: number) {
       const before = leftOut.size;
       if (error instanceof WattslotError)
         for (const { field, description } of error.violations) {
-          const [, list, n] = /^(sessions|installed_plans)\[(\d+)\]/.exec(field) ?? [];
           const { sessions, installedPlans } = made.request;
-          const of = list === "sessions" ? sessions[Number(n)] : installedPlans[Number(n)];
-          if (list !== undefined && of !== undefined)
+          const list = { sessions, installed_plans: installedPlans }[field.split("[")[0]];
+          const of = list?.[indexIn(field)];
+          if (of !== undefined)
             leftOut.set(of.sessionId, `${field.replace(/^\w+\[\d+\]\.?/, "")} ${description}`);
         }
       if (leftOut.size === before) throw error;

@@ -66,6 +66,9 @@ const CLAIM_MS = 30_000;
 /** Of what housekeeping does, in one go. */
 const MOST_AT_ONCE = 500;
 
+/** In place of an instant: a charger is tried again that refused, or did not answer. */
+const TRIED_AGAIN = -1;
+
 const NOBODY_KNOWS: CommandState[] = ["held", "released"];
 
 /** What is heard of a command later counts where it says more. */
@@ -787,7 +790,7 @@ export class Store {
         this.#change(tx, { tenant, siteId: site_id }, nowMs, async () => {
           const { numUpdatedRows } = await tx
             .updateTable("evses")
-            .set({ unreachable_until_ms: 0 })
+            .set({ unreachable_until_ms: TRIED_AGAIN })
             .where("tenant", "=", tenant)
             .where("site_id", "=", site_id)
             .where("unreachable_until_ms", ">", 0)

@@ -76,7 +76,7 @@ interface EvseTable {
   revision: number;
   installed: Uint8Array;
   command: Uint8Array;
-  /** Until then nothing is sent to it; 0: it can be reached. */
+  /** Until then nothing is sent to it; 0: it can be reached; -1: it is tried again. */
   unreachable_until_ms: number;
 }
 

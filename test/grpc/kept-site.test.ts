@@ -175,6 +175,10 @@ describe("what a charger may hold", () => {
     };
     const { request } = planned([vehicle("a")], { evses: [refused] });
     expect(toProblem(request, NOW_MS).site.evses[0].fallbackPowerW).toBeCloseTo(22_080, 6);
+    // As one that has refused the vehicle that is there now, while it is tried again.
+    const other = { ...accepted("before", [9000]), unreachable_until_ms: -1 };
+    const again = planned([vehicle("a")], { evses: [other] });
+    expect(toProblem(again.request, NOW_MS).site.evses[0].fallbackPowerW).toBeCloseTo(22_080, 6);
     const known = planned(
       [vehicle("a")],
       { evses: [refused] },
@@ -220,6 +224,13 @@ describe("what a charger may hold", () => {
       values: [9000, 9000, 9000, 0],
     });
   });
+});
+
+test("a vehicle at an EVSE that is no longer controlled, or no longer there, is not planned", () => {
+  const evse = { stationId: "CS1", evseId: 1, maxCurrentA: 32, uncontrolledPowerW: 7000 };
+  expect(planned([vehicle("a")], {}, { evses: [evse] }).codes).toEqual(["EVSE_UNCONTROLLED sessions[a]"]);
+  const other = { stationId: "CS2", evseId: 1 };
+  expect(planned([vehicle("a")], {}, { evses: [other] }).codes).toEqual(["EVSE_GONE sessions[a]"]);
 });
 
 test("a vehicle that is left out keeps the room of what its charger holds", () => {

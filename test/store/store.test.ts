@@ -526,7 +526,7 @@ await onBothEngines((bench) => {
         const nowMs = T + 10 + RETRY_MS;
         await store.retryChargers(nowMs);
         expect(await dueOf(store)).toBe(nowMs + DEBOUNCE_MS);
-        expect((await store.inputsOf(KEY)).evses[0].unreachable_until_ms).toBe(0);
+        expect((await store.inputsOf(KEY)).evses[0].unreachable_until_ms).toBe(-1);
         await plan(store, KEY, [], nowMs);
         await store.retryChargers(nowMs + YEAR);
         expect(await dueOf(store)).toBeNull();
@@ -899,7 +899,7 @@ await onBothEngines((bench) => {
       await store.retryChargers(T + 2 * YEAR);
       for (const key of keys.slice(0, 3)) {
         const { evses, site } = await store.inputsOf(key);
-        expect(evses.map((evse) => evse.unreachable_until_ms)).toEqual([0, 0]);
+        expect(evses.map((evse) => evse.unreachable_until_ms)).toEqual([-1, -1]);
         expect(site.due_ms).not.toBeNull();
       }
     });
