@@ -11,7 +11,6 @@ import {
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
 import type { CommandRow, EvseRow, Outdated, SessionRow, SiteInputs } from "../store/store.ts";
-import { LARGEST } from "./findings.ts";
 import { seriesName, withSeries } from "./kept-series.ts";
 import {
   begunBy,
@@ -47,6 +46,8 @@ export interface KeptSession {
   allowed: InstalledPlan | undefined;
   /** What was sent last may not have reached its charger: it has to be told again. */
   isUntold: boolean;
+  /** Nobody knows what its charger allows it: all it has, or nothing. */
+  isUnknown: boolean;
 }
 
 /** A site's inputs, read. */
@@ -89,6 +90,14 @@ export function readKept(
   const site = withSeries(Site.decode(row.site), kept, nowMs);
   const held = [...evses.filter(({ installed }) => installed.length > 0), ...unsure].map(heldOf);
   const outdated: Outdated = { commandIds: [], folded: [] };
+  const placeKey = ({ station_id, evse_id }: { station_id: string; evse_id: number }) =>
+    JSON.stringify([station_id, evse_id]);
+  // They have refused, or not answered, the vehicle that is there.
+  const unknown = new Set(
+    evses
+      .filter((one) => one.installed.length === 0 || one.unreachable_until_ms !== 0)
+      .map((one) => placeKey(one)),
+  );
   const isThere = new Set(
     sessions.map((one) => JSON.stringify([one.station_id, one.evse_id, one.session_id])),
   );
@@ -129,6 +138,7 @@ export function readKept(
         accepted,
         allowed,
         isUntold: own.at(-1)?.hasFailed === true,
+        isUnknown: allowed === undefined && unknown.has(placeKey(one)),
       };
     }),
   };
@@ -234,12 +244,6 @@ export function requestOf(
       unreachable_until_ms > nowMs ? [JSON.stringify([station_id, evse_id])] : [],
     ),
   );
-  /** They have refused, and what they allow a vehicle that they hold nothing for nobody knows. */
-  const unknown = new Set(
-    evses.flatMap(({ station_id, evse_id, installed, unreachable_until_ms }) =>
-      installed.length === 0 || unreachable_until_ms !== 0 ? [JSON.stringify([station_id, evse_id])] : [],
-    ),
-  );
   const uncontrolled = new Set(
     site.evses
       .filter(({ uncontrolledPowerW }) => uncontrolledPowerW !== undefined)
@@ -306,11 +310,10 @@ export function requestOf(
         ({ kept, session }) => kept.allowed !== undefined && keyOf(session) === key,
       );
       const anyoneW = leftW > 0 ? Math.max(leftW, evse.fallbackPowerW ?? 0) : evse.fallbackPowerW;
-      // What it was last told goes on.
+      // What it was last told goes on. Where it was told nothing, nobody knows what it allows.
       if (unreachable.has(key))
         return { ...evse, isOffline: true, fallbackPowerW: anyoneW ?? (isHolding ? 0 : undefined) };
-      const isUnknown = unknown.has(key) && !isHolding;
-      return { ...evse, fallbackPowerW: anyoneW ?? (isUnknown ? LARGEST.powerW : undefined) };
+      return { ...evse, fallbackPowerW: anyoneW };
     }),
   };
   const request: OptimizeRequest = {
@@ -356,7 +359,7 @@ function oneByOne(
       if (allowed === undefined) return;
       const both = higherOf(next.kept.allowed ?? 0, allowed);
       const held = { ...both, sessionId: next.session.sessionId };
-      next.kept = { ...next.kept, allowed: held, isUntold: true };
+      next.kept = { ...next.kept, allowed: held, isUntold: true, isUnknown: false };
     } else {
       if (next.beginMs < (one.session.departureTime?.getTime() ?? Number.POSITIVE_INFINITY)) {
         one.session.departureTime = new Date(next.beginMs);

@@ -231,10 +231,7 @@ export class Replanner {
     }
     const plan = await engine.optimise(problem, { deadlineMs: startMs + problem.timeLimitMs });
     const made = toResponse(plan, Date.now() - startMs);
-    // That more is assumed of a charger than it has is no news to whoever put it.
-    const isOwn = ({ code, field }: { code: string; field: string }) =>
-      code !== "FALLBACK_CLIPPED" || kept.site.evses[indexIn(field)]?.fallbackPowerW !== undefined;
-    const response = { ...made, notices: [...notices, ...made.notices.filter(isOwn)] };
+    const response = { ...made, notices: [...notices, ...made.notices] };
     return {
       madeOf: inputs.site,
       plan: OptimizeResponse.encode(response).finish(),
@@ -311,7 +308,8 @@ function resultOf(
 
 /**
  * What chargers are to be told, and what they allow then. Where what is missing could make the site pass a limit, the
- * first wave only lowers, also what is higher later, and the second only raises.
+ * first wave only lowers, also what is higher later, and the second only raises; the third raises who has to wait for
+ * those whose state nobody knows.
  */
 function commandsOf(
   { sessionPlans, sitePlan }: OptimizeResponse,
@@ -350,7 +348,7 @@ function commandsOf(
       installed: InstalledPlan.encode(installed).finish(),
     };
   };
-  return sessionPlans.flatMap((plan) => {
+  const commands = sessionPlans.flatMap((plan) => {
     const { command, powerW } = plan;
     if (command === undefined) return [];
     const interim = interims.get(plan.sessionId);
@@ -360,4 +358,9 @@ function commandsOf(
       commandOf(plan, { ...command, pushWave: 2 }, powerW),
     ];
   });
+  // A charger that nobody knows of may give its vehicle all it has until it accepts: till then no other has more.
+  const isUnknown = new Set(sessions.flatMap((one) => (one.isUnknown ? [one.row.session_id] : [])));
+  return commands.map((one) =>
+    isUnknown.size > 0 && one.wave > 1 && !isUnknown.has(one.session_id) ? { ...one, wave: 3 } : one,
+  );
 }

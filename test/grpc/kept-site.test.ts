@@ -166,27 +166,14 @@ describe("what a charger may hold", () => {
     expect(request.site?.evses.map(({ fallbackPowerW }) => fallbackPowerW)).toEqual([9000, undefined]);
   });
 
-  test("is not known before it has accepted anything: it may give all it has, reachable or not", () => {
-    const refused = {
-      ...accepted("a", []),
-      installed: new Uint8Array(),
-      command: new Uint8Array(),
-      revision: 0,
-    };
-    const { request } = planned([vehicle("a")], { evses: [refused] });
-    expect(toProblem(request, NOW_MS).site.evses[0].fallbackPowerW).toBeCloseTo(22_080, 6);
-    // As one that has refused the vehicle that is there now, while it is tried again.
-    const other = { ...accepted("before", [9000]), unreachable_until_ms: -1 };
-    const again = planned([vehicle("a")], { evses: [other] });
-    expect(toProblem(again.request, NOW_MS).site.evses[0].fallbackPowerW).toBeCloseTo(22_080, 6);
-    const known = planned(
-      [vehicle("a")],
-      { evses: [refused] },
-      {
-        evses: [{ stationId: "CS1", evseId: 1, maxCurrentA: 32, fallbackPowerW: 5000 }],
-      },
-    );
-    expect(known.request.site?.evses[0].fallbackPowerW).toBe(5000);
+  test("is not known before it has accepted anything of the vehicle that is there", () => {
+    const isUnknown = (row: EvseRow) => planned([vehicle("a")], { evses: [row] }).sessions[0].isUnknown;
+    const nothing = { installed: new Uint8Array(), command: new Uint8Array(), revision: 0 };
+    expect(isUnknown({ ...accepted("a", []), ...nothing })).toBe(true);
+    // It had accepted the vehicle before, and is tried again.
+    expect(isUnknown({ ...accepted("before", [9000]), unreachable_until_ms: -1 })).toBe(true);
+    expect(isUnknown(accepted("before", [9000]))).toBe(false);
+    expect(isUnknown({ ...accepted("a", [9000]), unreachable_until_ms: -1 })).toBe(false);
   });
 
   test("after days of silence is what the newest of its commands stands for", () => {

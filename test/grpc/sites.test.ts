@@ -32,8 +32,8 @@ afterEach(async () => {
   rmSync(kept.folder, { recursive: true });
 });
 
-async function open(folder?: string): Promise<void> {
-  kept = await keepSites(engine, { answerMs: ANSWER_MS, ...(folder === undefined ? {} : { folder }) });
+async function open(over: { folder?: string; retryMs?: number } = {}): Promise<void> {
+  kept = await keepSites(engine, { answerMs: ANSWER_MS, ...over });
   server = await startServer({
     engine,
     host: "127.0.0.1",
@@ -110,6 +110,34 @@ const planned = (count: number) =>
     return !isDue && plan?.sessionPlans.length === count;
   });
 
+test("a charger that has refused its vehicle may give it all it has: until it accepts no other one is raised", async () => {
+  await shut();
+  await open({ folder: kept.folder, retryMs: 300 });
+  await sites.putSite({ site: SITE });
+  await sites.putSession(vehicle("B"));
+  const happened: string[] = [];
+  let refusals = 0;
+  const watcher = csms(({ stationId }) => {
+    const isRefused = stationId === "A" && refusals++ < 3;
+    const { limits } = watcher.told[watcher.told.length - 1];
+    const highest = Math.max(...limits.map((limit) => limit ?? 0));
+    happened.push(`${stationId} ${isRefused ? "refuses" : highest}`);
+    return isRefused ? CommandResult.REJECTED : CommandResult.ACCEPTED;
+  });
+  await until(() => happened.length > 0);
+  await sites.putSession(vehicle("A"));
+  await until(async () => {
+    const { plan } = await sites.getPlan({ siteId: "depot" });
+    return happened.includes("A 32") && plan!.sessionPlans.every(({ shortfallWh }) => shortfallWh < 10);
+  });
+  await until(() => happened.at(-1) === "B 32");
+  const firstRefusal = happened.indexOf("A refuses");
+  const between = happened.slice(firstRefusal, happened.indexOf("A 32"));
+  expect(between.filter((one) => one === "A refuses")).toHaveLength(3);
+  expect(new Set(between)).toEqual(new Set(["A refuses", "B 0"]));
+  await watcher.stop();
+});
+
 describe("sites", () => {
   test("whose change makes a vehicle one that can't be planned plan the others", async () => {
     await sites.putSite({ site: SITE });
@@ -163,7 +191,7 @@ describe("sites", () => {
     await planned(1);
     const { folder } = kept;
     await shut();
-    await open(folder);
+    await open({ folder });
     const known = await sites.getSite({ siteId: "depot" });
     expect(known.etag).toBe(etag);
     expect(known.site).toMatchObject({ siteId: "depot" });
