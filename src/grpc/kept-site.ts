@@ -2,7 +2,7 @@ import type { Notice } from "../domain/problem.ts";
 import {
   ChargingProfilePurpose,
   InstalledPlan,
-  type OptimizeRequest,
+  OptimizeRequest,
   ProfileCommand,
   Session,
   Site,
@@ -11,6 +11,7 @@ import {
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
 import type { CommandRow, EvseRow, Outdated, SessionRow, SiteInputs } from "../store/store.ts";
+import { toProblem } from "./convert.ts";
 import { seriesName, withSeries } from "./kept-series.ts";
 import {
   begunBy,
@@ -44,6 +45,8 @@ export interface KeptSession {
   accepted: InstalledPlan | undefined;
   /** What its charger may be holding: that, or what was sent since and not surely refused, whichever is highest. */
   allowed: InstalledPlan | undefined;
+  /** Of that, what ends with its transaction. */
+  ofTransaction: InstalledPlan | undefined;
   /** What was sent last may not have reached its charger: it has to be told again. */
   isUntold: boolean;
   /** Nobody knows what its charger allows it: all it has, or nothing. */
@@ -104,12 +107,19 @@ export function readKept(
   const isOver = (one: Held) => !isThere.has(JSON.stringify([one.stationId, one.evseId, one.sessionId]));
   for (const one of held)
     if (isOver(one) && !one.isForAll && one.hasFailed) outdated.commandIds.push(one.commandId);
+  const leftovers = held.filter((one) => one.isForAll && isOver(one));
+  for (const of of site.evses)
+    fold(
+      leftovers.filter((one) => isAt(one, of)),
+      outdated,
+    );
+  const highestOf = unknown.size > 0 ? highestPowersOf(site, nowMs) : new Map<string, number>();
   return {
     site,
     settings: PlanSettings.decode(row.settings),
     evses,
     outdated,
-    leftovers: held.filter((one) => one.isForAll && isOver(one)),
+    leftovers,
     sessions: sessions.map((one) => {
       const session = Session.decode(one.session);
       const here = held.filter(
@@ -122,14 +132,20 @@ export function readKept(
       const own = here.filter(({ sessionId }) => sessionId === one.session_id);
       const accepted = own.find(({ isAccepted }) => isAccepted)?.plan;
       const place = site.evses.find((of) => of.stationId === one.station_id && of.evseId === one.evse_id);
-      fold(own, outdated);
+      for (const isForAll of [true, false])
+        fold(
+          own.filter((each) => each.isForAll === isForAll),
+          outdated,
+        );
+      const isUnknown = accepted === undefined && unknown.has(placeKey(one));
+      const otherwiseW = place?.fallbackPowerW ?? (isUnknown ? highestOf.get(placeKey(one)) : 0) ?? 0;
       let allowed = accepted;
-      for (const { plan } of here)
+      let ofTransaction: InstalledPlan | undefined;
+      for (const { plan, isForAll } of here) {
+        if (!isForAll) ofTransaction = ofTransaction === undefined ? plan : higherOf(ofTransaction, plan);
         if (plan !== accepted)
-          allowed = {
-            ...higherOf(allowed ?? place?.fallbackPowerW ?? 0, plan),
-            sessionId: one.session_id,
-          };
+          allowed = { ...higherOf(allowed ?? otherwiseW, plan), sessionId: one.session_id };
+      }
       return {
         row: one,
         session,
@@ -137,16 +153,39 @@ export function readKept(
         efficiency: place?.efficiency ?? (place?.supply === Supply.DC ? 0.95 : 0.9),
         accepted,
         allowed,
+        ofTransaction,
         isUntold: own.at(-1)?.hasFailed === true,
-        isUnknown: allowed === undefined && unknown.has(placeKey(one)),
+        isUnknown,
       };
     }),
   };
 }
 
-/** Has the newest of many unanswered commands of a vehicle stand for all: a charger that is silent for days is told often. */
-function fold(own: readonly Held[], { commandIds, folded }: Outdated): void {
-  const unanswered = own.filter(({ hasFailed }) => hasFailed);
+function isAt(one: Held, { stationId, evseId }: Site["evses"][number]): boolean {
+  return one.stationId === stationId && one.evseId === evseId;
+}
+
+/** The most that each charger can give, W, by its station and EVSE in JSON. */
+function highestPowersOf(site: Site, nowMs: number): Map<string, number> {
+  // What a charger counts with of which nothing is known.
+  const evses = site.evses.map((evse) => ({
+    ...evse,
+    isOffline: true,
+    fallbackPowerW: undefined,
+    uncontrolledPowerW: undefined,
+  }));
+  const read = toProblem(OptimizeRequest.fromPartial({ site: { ...site, evses } }), nowMs).site.evses;
+  return new Map(
+    read.map(({ stationId, evseId, fallbackPowerW }) => [
+      JSON.stringify([stationId, evseId]),
+      fallbackPowerW,
+    ]),
+  );
+}
+
+/** Has the newest of many unanswered commands of one kind stand for all: a charger that is silent for days is told often. */
+function fold(all: readonly Held[], { commandIds, folded }: Outdated): void {
+  const unanswered = all.filter(({ hasFailed }) => hasFailed);
   if (unanswered.length < MOST_UNANSWERED) return;
   const newest = unanswered[unanswered.length - 1];
   const plan = unanswered.reduce((sum, one) => higherOf(sum, one.plan), newest.plan);
@@ -300,7 +339,19 @@ export function requestOf(
     const beginMs = arrivalMs <= nowMs + MOMENT_MS ? nowMs : arrivalMs;
     place.push({ kept, session: now, beginMs, arrivalMs });
   }
-  const planned = [...places.values()].flatMap((place) => oneByOne(place, tell));
+  const planned = site.evses.flatMap((evse) =>
+    oneByOne(places.get(keyOf(evse)) ?? [], evse.fallbackPowerW ?? 0, tell),
+  );
+  // What a charger was told to take out of a vehicle before it was put as one that can't.
+  const canGive = new Map(site.evses.map((evse) => [keyOf(evse), evse.maxDischargePowerW > 0]));
+  for (const one of planned) {
+    const { allowed } = one.kept;
+    const powers = allowed?.powerW;
+    if (allowed === undefined || powers === undefined || canGive.get(keyOf(one.session))) continue;
+    if (powers.values.every((powerW) => powerW >= 0)) continue;
+    const powerW = { ...powers, values: powers.values.map((value) => Math.max(0, value)) };
+    one.kept = { ...one.kept, allowed: { ...allowed, powerW }, isUntold: true };
+  }
   const made = {
     ...site,
     evses: site.evses.map((evse) => {
@@ -333,17 +384,19 @@ export function requestOf(
 }
 
 /**
- * The vehicles of an EVSE so that there is one at a time: each has left when the next one comes, and of those that
- * come at once the last to arrive, or else the last that was put, is there. What its charger may hold for the others
- * counts for it, and it has to be told its own.
+ * The vehicles of an EVSE so that there is one at a time: each has left when the next one comes. Of those that come at
+ * once one is there: one with a transaction, else the last to arrive, else the last that was put. What its charger may
+ * hold for the others counts for it, and it has to be told its own.
  */
 function oneByOne(
   place: readonly Planned[],
+  fallbackPowerW: number,
   tell: (code: string, sessionId: string, message: string) => void,
 ): Planned[] {
   const order = [...place].sort(
     (a, b) =>
       a.beginMs - b.beginMs ||
+      Number(a.session.transactionId !== "") - Number(b.session.transactionId !== "") ||
       a.arrivalMs - b.arrivalMs ||
       a.kept.row.put_ms - b.kept.row.put_ms ||
       (a.session.sessionId < b.session.sessionId ? -1 : 1),
@@ -354,12 +407,16 @@ function oneByOne(
     const { sessionId } = one.session;
     if (next === undefined) planned.push(one);
     else if (next.beginMs - one.beginMs < MOMENT_MS) {
-      tell("PLACE_TAKEN", sessionId, `${next.session.sessionId} has come to its EVSE: it is not planned`);
-      const { allowed } = one.kept;
-      if (allowed === undefined) return;
-      const both = higherOf(next.kept.allowed ?? 0, allowed);
-      const held = { ...both, sessionId: next.session.sessionId };
-      next.kept = { ...next.kept, allowed: held, isUntold: true, isUnknown: false };
+      tell("PLACE_TAKEN", sessionId, `${next.session.sessionId} is at its EVSE: it is not planned`);
+      const { ofTransaction } = one.kept;
+      if (ofTransaction === undefined) return;
+      const both = higherOf(next.kept.allowed ?? fallbackPowerW, ofTransaction);
+      const held =
+        next.kept.ofTransaction === undefined
+          ? ofTransaction
+          : higherOf(next.kept.ofTransaction, ofTransaction);
+      const allowed = { ...both, sessionId: next.session.sessionId };
+      next.kept = { ...next.kept, allowed, ofTransaction: held, isUntold: true };
     } else {
       if (next.beginMs < (one.session.departureTime?.getTime() ?? Number.POSITIVE_INFINITY)) {
         one.session.departureTime = new Date(next.beginMs);

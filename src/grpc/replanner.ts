@@ -6,6 +6,7 @@ import { WattslotError } from "../domain/errors.ts";
 import type { Engine } from "../engine.ts";
 import {
   InstalledPlan,
+  type OptimizeRequest,
   OptimizeResponse,
   PlanStatus,
   ProfileCommand,
@@ -42,6 +43,7 @@ const PRUNED_AT_ONCE = 500;
 const MOST_ATTEMPTS = 8;
 /** Until a site is planned again that changed too often, or that there was no thread for. */
 const BUSY_MS = 1000;
+const IN_OTHER_HANDS = "another process or call is planning it";
 /** And one that only has a safe plan. */
 const FALLBACK_MS = 60_000;
 
@@ -85,18 +87,20 @@ export class Replanner {
   async planNow(key: SiteKey, signal: AbortSignal): Promise<ReoptimizeResult> {
     const { store } = this.#options;
     try {
-      while (this.#inWork.size >= this.#options.parallel) {
-        await Promise.race(this.#inWork);
-        signal.throwIfAborted();
-      }
-      const done = await this.#work(async () => {
+      for (;;) {
+        while (this.#inWork.size >= this.#options.parallel) {
+          await Promise.race(this.#inWork);
+          signal.throwIfAborted();
+        }
+        const done = await this.#work(async () =>
+          (await store.claim(key, Date.now())) ? this.#plan(key) : IN_OTHER_HANDS,
+        );
+        if (done === undefined)
+          throw new WattslotError("ABORTED", "the site changes faster than it is planned; it stays due");
+        if (done !== IN_OTHER_HANDS) return resultOf(key, done);
         // Whoever is planning it may have read its inputs before what the caller wants planned.
-        while (!(await store.claim(key, Date.now()))) await sleep(50, undefined, { signal });
-        return this.#plan(key);
-      });
-      if (done === undefined)
-        throw new WattslotError("ABORTED", "the site changes faster than it is planned; it stays due");
-      return resultOf(key, done);
+        await sleep(50, undefined, { signal });
+      }
     } catch (error) {
       signal.throwIfAborted();
       const { code, message } = publicError(error);
@@ -243,9 +247,17 @@ export class Replanner {
   }
 }
 
-/** The number in the first brackets of a field's path. */
-function indexIn(field: string): number {
-  return Number(/\[(\d+)\]/.exec(field)?.[1]);
+/** The sessions without which a field would not be wrong. */
+function sessionsOf({ sessions, installedPlans, site }: OptimizeRequest, field: string): string[] {
+  const [, list, index] = /^(sessions|installed_plans|site\.evses)\[(\d+)\]/.exec(field) ?? [];
+  if (list === undefined) return [];
+  const n = Number(index);
+  if (list === "sessions") return [sessions[n].sessionId];
+  if (list === "installed_plans") return [installedPlans[n].sessionId];
+  const evse = site?.evses[n];
+  return sessions
+    .filter(({ stationId, evseId }) => stationId === evse?.stationId && evseId === evse.evseId)
+    .map(({ sessionId }) => sessionId);
 }
 
 /** A kept site as a problem. Vehicles that make it one that can't be planned are left out, and the others are planned. */
@@ -258,11 +270,11 @@ function problemOf(kept: KeptSite, startMs: number) {
       const before = leftOut.size;
       if (error instanceof WattslotError)
         for (const { field, description } of error.violations) {
-          const { sessions, installedPlans } = made.request;
-          const list = { sessions, installed_plans: installedPlans }[field.split("[")[0]];
-          const of = list?.[indexIn(field)];
-          if (of !== undefined)
-            leftOut.set(of.sessionId, `${field.replace(/^\w+\[\d+\]\.?/, "")} ${description}`);
+          for (const sessionId of sessionsOf(made.request, field))
+            leftOut.set(
+              sessionId,
+              `${field.replace(/^(sessions|installed_plans)\[\d+\]\.?/, "")} ${description}`,
+            );
         }
       if (leftOut.size === before) throw error;
     }

@@ -483,7 +483,8 @@ export class Store {
           planned_ms: nowMs,
           plan_status: planStatus,
           due_ms: sql<number | null>`
-            case when changes = ${madeOf.changes} then cast(${dueMs} as bigint) else due_ms end`,
+            case when changes = ${madeOf.changes} then cast(${dueMs} as bigint)
+              when due_ms > ${nowMs} then due_ms else ${nowMs + this.#options.debounceMs} end`,
           claimed_until_ms: 0,
           attempts: 0,
           failure: "",
@@ -542,7 +543,8 @@ export class Store {
         ...outdated.folded.map(({ commandId, installed }) =>
           tx
             .updateTable("commands")
-            .set({ installed })
+            // As one that was sent for others, too: refused, it may still have been accepted as one of them.
+            .set({ installed, times_sent: 2 })
             .where("tenant", "=", tenant)
             .where("command_id", "=", commandId)
             .where("state", "=", "no_answer"),
@@ -580,7 +582,7 @@ export class Store {
         claimed_until_ms: 0,
         attempts: site.attempts + 1,
         failure,
-        due_ms: isSame ? nowMs + waitMs : this.#dueMs(site, nowMs),
+        due_ms: nowMs + (isSame ? waitMs : this.#options.debounceMs),
       });
     });
   }

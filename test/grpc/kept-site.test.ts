@@ -118,6 +118,22 @@ describe("two vehicles at one EVSE", () => {
     expect(sessions[0].isUntold).toBe(true);
   });
 
+  test("one that is expected and has no transaction does not take the place of one that has", () => {
+    const expected = vehicle("b", { arrives: -0.1, transactionId: "" });
+    const forAll = accepted("b", [4000], ChargingProfilePurpose.TX_DEFAULT_PROFILE);
+    const { ids, request, sessions } = planned([vehicle("a", { leaves: -1 }), expected], { evses: [forAll] });
+    expect(ids).toEqual(["a"]);
+    expect(request.installedPlans).toMatchObject([{ sessionId: "a", powerW: { values: [4000] } }]);
+    expect(sessions[0].isUntold).toBe(false);
+  });
+
+  test("what the one that is not planned may draw by counts with what anyone may", () => {
+    const site = { evses: [{ stationId: "CS1", evseId: 1, maxCurrentA: 32, fallbackPowerW: 11_000 }] };
+    const both = [vehicle("a", { leaves: -1 }), vehicle("b", { arrives: -0.1 })];
+    const { request } = planned(both, { evses: [accepted("a", [4000, 14_000])] }, site);
+    expect(request.installedPlans).toMatchObject([{ sessionId: "b", powerW: { values: [11_000, 14_000] } }]);
+  });
+
   test("of two that are expected at the same time the last one put is planned", () => {
     const both = [vehicle("z", { arrives: 2, putHours: -3 }), vehicle("b", { arrives: 2, putHours: -1 })];
     expect(planned(both).ids).toEqual(["b"]);
@@ -174,6 +190,34 @@ describe("what a charger may hold", () => {
     expect(isUnknown({ ...accepted("before", [9000]), unreachable_until_ms: -1 })).toBe(true);
     expect(isUnknown(accepted("before", [9000]))).toBe(false);
     expect(isUnknown({ ...accepted("a", [9000]), unreachable_until_ms: -1 })).toBe(false);
+    // Told meanwhile and without an answer: as much as it has, or as it gives anyone.
+    const refused = { ...accepted("a", []), ...nothing };
+    const pending = {
+      evses: [refused],
+      unsure: [{ ...unanswered(2, "a", [4000, 0]), state: "delivered" as const }],
+    };
+    const { sessions, request } = planned([vehicle("a")], pending);
+    expect(sessions[0].isUnknown).toBe(true);
+    expect(request.installedPlans[0].powerW?.values).toEqual([22_080, 22_080]);
+    const evse = { stationId: "CS1", evseId: 1, maxCurrentA: 32, fallbackPowerW: 5000 };
+    const known = planned([vehicle("a")], pending, { evses: [evse] });
+    expect(known.request.installedPlans[0].powerW?.values).toEqual([5000, 5000]);
+  });
+
+  test("is not what it was told to take out of a vehicle, once it is put as one that can't", () => {
+    const { request, sessions } = planned([vehicle("a")], { evses: [accepted("a", [-5000, 3000])] });
+    expect(request.installedPlans[0].powerW?.values).toEqual([0, 3000]);
+    expect(sessions[0].isUntold).toBe(true);
+  });
+
+  test("that is for anyone is folded on its own, also where its vehicle has left", () => {
+    const forAll = [1, 2, 3, 4].map((n) =>
+      unanswered(n, "gone", [n * 1000], ChargingProfilePurpose.TX_DEFAULT_PROFILE),
+    );
+    const own = [5, 6, 7].map((n) => unanswered(n, "a", [n * 1000]));
+    const { outdated } = readKept(inputs([vehicle("a")], { unsure: [...forAll, ...own] }), NOW_MS);
+    expect(outdated.commandIds).toEqual(["s/1/0", "s/2/0", "s/3/0"]);
+    expect(outdated.folded.map(({ commandId }) => commandId)).toEqual(["s/4/0"]);
   });
 
   test("after days of silence is what the newest of its commands stands for", () => {

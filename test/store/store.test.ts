@@ -255,8 +255,9 @@ await onBothEngines((bench) => {
         () => ({ row, isDue: true, isNews: false, value: undefined }),
         T + 7,
       );
-      expect(await store.savePlan(KEY, site, planOf(), T + 10)).toBe(site.revision + 1);
-      expect(await dueOf(store)).not.toBeNull();
+      expect(await store.savePlan(KEY, site, planOf(), T + 150)).toBe(site.revision + 1);
+      // Behind what waits already.
+      expect(await dueOf(store)).toBe(T + 150 + DEBOUNCE_MS);
       const later = await store.getSite(KEY);
       expect(await store.savePlan(KEY, later, planOf(), T + 20)).toBe(later.revision + 1);
       expect(await dueOf(store)).toBeNull();
@@ -716,6 +717,9 @@ await onBothEngines((bench) => {
       await store.savePlan(KEY, before.site, { ...planOf(), outdated }, T);
       const { unsure } = await store.inputsOf(KEY);
       expect(unsure.map((row) => [row.command_id, textOf(row.installed)])).toEqual([[three, "all three"]]);
+      // Refused, it may still hold one of the others.
+      await store.answerCommand("t", three, { answer: "rejected", detail: "" }, T);
+      expect((await store.inputsOf(KEY)).unsure.map(({ command_id }) => command_id)).toEqual([three]);
       // It is never too late for an answer.
       await store.answerCommand("t", one, { answer: "accepted", detail: "" }, T);
       expect((await store.inputsOf(KEY)).evses[0].revision).toBe(before.unsure[0].revision);

@@ -247,7 +247,7 @@ export interface SiteSummary {
     | undefined;
   /** How good it is. */
   planStatus: PlanStatus;
-  /** Something has changed since, or the last attempt failed: it will be planned again. */
+  /** Something has changed since, the last attempt failed, or the plan is only a safe one: it will be planned again. */
   isDue: boolean;
 }
 
@@ -420,7 +420,7 @@ export interface GetPlanResponse {
   plannedTime:
     | Date
     | undefined;
-  /** Something has changed since, or the last attempt failed: it will be planned again. */
+  /** Something has changed since, the last attempt failed, or the plan is only a safe one: it will be planned again. */
   isDue: boolean;
   /** Why the last attempt failed. Empty where it did not. */
   failure: string;
