@@ -143,9 +143,9 @@ export function named<T>(name: string, read: () => T): T {
 export function checkDatabaseUrl(url: string | undefined, name: string): void {
   if (url === undefined) return;
   try {
-    const { protocol, username, password } = new URL(url);
+    const { protocol, username, password, pathname, hash } = new URL(url);
     decodeURIComponent(username + password);
-    if (/^postgres(ql)?:$/.test(protocol)) return;
+    if (/^postgres(ql)?:$/.test(protocol) && hash === "" && !pathname.includes("@")) return;
   } catch {
     // Told below, as all else that is no such URL.
   }

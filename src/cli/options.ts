@@ -35,7 +35,8 @@ export function whole(least: number, most: number): (value: string) => number {
 }
 
 export function hostAndPort(value: string): string {
-  if (!/^.+:\d{1,5}$/.test(value)) throw new InvalidArgumentError("Must be HOST:PORT.");
+  if (!/^.+:\d{1,5}$/.test(value) || value.includes("://"))
+    throw new InvalidArgumentError("Must be HOST:PORT.");
   return value;
 }
 

@@ -77,8 +77,13 @@ export function explained(
   address: string,
   credentials: ChannelCredentials | undefined,
 ): unknown {
-  if (!(error instanceof WattslotError) || error.code !== "UNAVAILABLE") return error;
-  const { message } = error;
+  if (!(error instanceof WattslotError)) return error;
+  const { code, message } = error;
+  if (code === "UNAUTHENTICATED" && message.startsWith("a token is missing"))
+    return new WattslotError(code, `${address} lets in who has a token: give --token or WATTSLOT_TOKEN`, {
+      cause: error,
+    });
+  if (code !== "UNAVAILABLE") return error;
   const [, meaning] = CAUSES.find(([said]) => said.test(message)) ?? [];
   // Neither side says why it was cut, if it comes to that before the reason is read.
   const isCut = /ECONNRESET|Failed to connect/.test(message);

@@ -215,6 +215,12 @@ const CODES: Partial<Record<status, ErrorCode>> = {
 export function fromServiceError(error: ServiceError): WattslotError {
   // gRPC ends a refused connection with a note that is mostly empty.
   const message = error.details.replace(/\s*Resolution note:\s*$/, "");
+  // Said by this side, of what no compiler has looked at: a text for a Date, a negative number of seconds.
+  const [, unwritable] = /^Request message serialization failure: (.*)/s.exec(message) ?? [];
+  if (unwritable !== undefined)
+    return new WattslotError("INVALID_ARGUMENT", `the request can't be written: ${unwritable}`, {
+      cause: error,
+    });
   return new WattslotError(CODES[error.code] ?? "INTERNAL", message, {
     violations: violationsOf(error.metadata),
     cause: error,

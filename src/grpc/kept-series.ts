@@ -43,50 +43,69 @@ export function spanOf({ startTime, stepSeconds, values }: TimeSeries): { startM
   return { startMs, endMs: startMs + values.length * stepSeconds * 1000 };
 }
 
+/** What stands for the values of a step that others cut: the lowest limit, the highest load; of the rest the first. */
+const WORST: Readonly<Record<number, (values: readonly number[]) => number>> = {
+  [SeriesKind.MAX_POWER_W]: (values) => Math.min(...values),
+  [SeriesKind.BASE_LOAD_W]: (values) => Math.max(...values),
+  [SeriesKind.BASE_LOAD_A]: (values) => Math.max(...values),
+};
+
 /**
  * A kept series with newer values in place of those for the same time. Between its end and a later start its last
  * value holds; before an earlier start there is nothing but the newer values. Where steps or their boundaries differ,
- * the result has steps that fit both. What ended a day before `nowMs` is left out, and what is past where there would
- * be more than the contract takes. Throws RESOURCE_EXHAUSTED where that is not enough. Without a kept series: the
- * newer one.
+ * the result has steps that fit both; where that would be more values than the contract takes, steps that fit the
+ * newer, and the worst of what was kept in each. What ended a day before `nowMs` is left out, and more of the past
+ * where there is too much. Throws RESOURCE_EXHAUSTED where that is not enough. Without a kept series, or one of which
+ * nothing is left: the newer one.
  */
-export function spliced(kept: TimeSeries | undefined, newer: TimeSeries, nowMs: number): TimeSeries {
+export function spliced(
+  kept: TimeSeries | undefined,
+  newer: TimeSeries,
+  nowMs: number,
+  kind: number = SeriesKind.PRICE_PER_KWH,
+): TimeSeries {
   if (kept === undefined || kept.values.length === 0) return trimmed(newer, nowMs);
   const old = spanOf(kept);
   const fresh = spanOf(newer);
-  const firstMs = Math.min(old.startMs, fresh.startMs);
+  if (fresh.startMs <= Math.max(old.startMs, nowMs) && fresh.endMs >= old.endMs) return trimmed(newer, nowMs);
   const endMs = Math.max(old.endMs, fresh.endMs);
-  const offsetS = Math.abs(fresh.startMs - old.startMs) / 1000;
+  const leadMs = fresh.startMs - Math.min(old.startMs, fresh.startMs);
+  const worst = WORST[kind] ?? ((values: readonly number[]) => values[0]);
+  const commonS = greatestCommonDivisor(kept.stepSeconds, newer.stepSeconds);
   // Starts are on whole seconds, or the values would stand between the steps.
-  const stepS = [kept.stepSeconds, newer.stepSeconds, Math.round(offsetS)].reduce(greatestCommonDivisor);
-  const stepMs = stepS * 1000;
-  const all = Math.ceil((endMs - firstMs) / stepMs);
-  const past = (atMs: number) => Math.min(all - 1, Math.max(0, Math.floor((atMs - firstMs) / stepMs)));
-  const skipped = Math.max(past(nowMs - DAY_MS), all - BOUNDS.seriesValues);
-  if (skipped > past(nowMs)) throw tooFine(stepS, endMs);
-  const startMs = firstMs + skipped * stepMs;
-  const values = Array.from({ length: all - skipped }, (_, n) => {
-    const atMs = startMs + n * stepMs;
-    const isFresh = atMs >= fresh.startMs && (atMs < fresh.endMs || old.endMs <= fresh.endMs);
-    return isFresh || atMs < old.startMs
-      ? valueAt(newer, fresh.startMs, atMs)
-      : valueAt(kept, old.startMs, atMs);
-  });
-  return { startTime: new Date(startMs), stepSeconds: stepS, values };
-}
-
-function tooFine(stepS: number, endMs: number): WattslotError {
+  const exactS = greatestCommonDivisor(commonS, Math.round(Math.abs(fresh.startMs - old.startMs) / 1000));
+  for (const stepSeconds of [exactS, commonS, newer.stepSeconds]) {
+    const stepMs = stepSeconds * 1000;
+    const firstMs = fresh.startMs - Math.ceil(leadMs / stepMs) * stepMs;
+    const all = Math.ceil((endMs - firstMs) / stepMs);
+    const past = (atMs: number) => Math.min(all - 1, Math.max(0, Math.floor((atMs - firstMs) / stepMs)));
+    const skipped = Math.max(past(nowMs - DAY_MS), all - BOUNDS.seriesValues);
+    if (skipped > past(nowMs)) continue;
+    const startMs = firstMs + skipped * stepMs;
+    const values = Array.from({ length: all - skipped }, (_, n) => {
+      const atMs = startMs + n * stepMs;
+      const isFresh = atMs >= fresh.startMs && (atMs < fresh.endMs || old.endMs <= fresh.endMs);
+      return isFresh || atMs + stepMs <= old.startMs
+        ? newer.values[indexAt(newer, fresh.startMs, atMs)]
+        : worst(valuesOver(kept, old.startMs, atMs, atMs + stepMs));
+    });
+    return { startTime: new Date(startMs), stepSeconds, values };
+  }
   const description =
-    `does not fit the steps that are kept: it would take steps of ${stepS} s until ${new Date(endMs).toISOString()}, ` +
-    `more than ${BOUNDS.seriesValues} values; begin on one of their boundaries`;
-  return new WattslotError("RESOURCE_EXHAUSTED", `request too large: values.start_time ${description}`, {
-    violations: [{ field: "values.start_time", description }],
+    `more than ${BOUNDS.seriesValues} values with what is kept until ${new Date(endMs).toISOString()}: ` +
+    "put fewer, or replace what is kept";
+  throw new WattslotError("RESOURCE_EXHAUSTED", `request too large: values ${description}`, {
+    violations: [{ field: "values", description }],
   });
 }
 
-function valueAt({ stepSeconds, values }: TimeSeries, startMs: number, atMs: number): number {
+function indexAt({ stepSeconds, values }: TimeSeries, startMs: number, atMs: number): number {
   const n = Math.floor((atMs - startMs) / (stepSeconds * 1000));
-  return values[Math.min(Math.max(0, n), values.length - 1)];
+  return Math.min(Math.max(0, n), values.length - 1);
+}
+
+function valuesOver(series: TimeSeries, startMs: number, fromMs: number, toMs: number): number[] {
+  return series.values.slice(indexAt(series, startMs, fromMs), indexAt(series, startMs, toMs - 1) + 1);
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
@@ -125,7 +144,7 @@ export function withSeries(
       stepSeconds: values.stepSeconds,
       values: [value],
     });
-    const from = (own: TimeSeries | undefined) => begun(values, own, nowMs);
+    const from = (own: TimeSeries | undefined) => begun(values, own, nowMs, kind);
     if (kind === SeriesKind.PV_POWER_W) made.pvPowerW = from(made.pvPowerW ?? always(0));
     else if (isOfCircuit(kind)) {
       if (circuit === undefined) continue;
@@ -160,10 +179,15 @@ export function withSeries(
 }
 
 /** A series as it holds from now on; until it begins the site's own, which is left alone where the other is far away. */
-function begun(values: TimeSeries, own: TimeSeries | undefined, nowMs: number): TimeSeries | undefined {
+function begun(
+  values: TimeSeries,
+  own: TimeSeries | undefined,
+  nowMs: number,
+  kind: number,
+): TimeSeries | undefined {
   if (spanOf(values).startMs <= nowMs) return values;
   try {
-    return spliced(own, values, nowMs);
+    return spliced(own, values, nowMs, kind);
   } catch {
     return own;
   }

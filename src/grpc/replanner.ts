@@ -166,7 +166,8 @@ export class Replanner {
     for (;;) {
       try {
         const nowMs = Date.now();
-        await store.expireCommands(nowMs);
+        const silent = await store.expireCommands(nowMs);
+        if (silent > 0) logger.warn({ count: silent }, "commands were not answered in time");
         await store.retryChargers(nowMs);
         if (Number.isFinite(everyMs)) await store.makeStaleDue(nowMs - everyMs, nowMs);
         for (let left = PRUNED_AT_ONCE; left >= PRUNED_AT_ONCE && !signal.aborted; )
@@ -192,13 +193,17 @@ export class Replanner {
     key: SiteKey,
   ): Promise<{ planStatus: number; revision: number; commandCount: number } | undefined> {
     const { store, logger } = this.#options;
+    const startMs = Date.now();
     try {
       for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
         const made = await this.#make(key);
         const nowMs = Date.now();
         const revision = await store.savePlan(key, made.madeOf, made, nowMs);
-        if (revision !== undefined)
-          return { planStatus: made.planStatus, revision, commandCount: made.commands.length };
+        if (revision !== undefined) {
+          const done = { planStatus: made.planStatus, revision, commandCount: made.commands.length };
+          logger.info({ ...key, ...done, planMs: nowMs - startMs }, "planned");
+          return done;
+        }
       }
       await store.unclaim(key, Date.now() + BUSY_MS);
       return undefined;

@@ -62,6 +62,8 @@ const LONGEST_DETAIL = 500;
 /** Commands read at once, and how often somebody who watches looks for new ones. */
 const COMMANDS_AT_ONCE = 100;
 const WATCH_MS = 200;
+/** A series that ends later than that from now on is one with a wrong step. */
+const FAR_MS = 366 * 86_400_000;
 /** By how much the clocks of callers may be ahead. */
 const CLOCK_LEAD_MS = 10_000;
 
@@ -181,19 +183,33 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
     putSeries: change(service.putSeries, async (request, key) => {
       const nowMs = Date.now();
       const { site: row } = await store.inputsOf(key);
-      const { values } = readSeriesRequest(request, Site.decode(row.site));
+      const { values, replace, kind } = readSeriesRequest(request, Site.decode(row.site));
       const name = seriesKey(request);
       let kept = values;
       await store.putSeries(
         key,
         name,
         (bytes) => {
-          kept = spliced(bytes === undefined ? undefined : TimeSeries.decode(bytes), values, nowMs);
+          if (values === undefined) return undefined;
+          const before = bytes === undefined || replace ? undefined : TimeSeries.decode(bytes);
+          kept = spliced(before, values, nowMs, kind);
           return TimeSeries.encode(kept).finish();
         },
         nowMs,
       );
-      return { series: seriesState(name, kept) };
+      if (kept === undefined) return { series: undefined, notices: [] };
+      const series = seriesState(name, kept);
+      const notices =
+        series.endTime!.getTime() > nowMs + FAR_MS
+          ? [
+              {
+                code: "SERIES_ENDS_LATE",
+                field: "values.step_seconds",
+                message: `the series ends at ${series.endTime!.toISOString()}: is its step in seconds?`,
+              },
+            ]
+          : [];
+      return { series, notices };
     }),
 
     putSession: change(service.putSession, async (request, key) => {
@@ -372,7 +388,9 @@ export function siteService(options: SiteServiceOptions): UntypedServiceImplemen
         const findings = new Findings();
         const { commandId, result, detail } = request;
         if (!/^[^\0]+\/\d+\/\d+$/.test(commandId)) findings.wrong("command_id", "is not the id of a command");
-        const answer = findings.choice("result", result, RESULTS);
+        if (result === CommandResult.UNSPECIFIED) findings.wrong("result", "is required");
+        const answer =
+          result === CommandResult.UNSPECIFIED ? undefined : findings.choice("result", result, RESULTS);
         if (detail.length > LONGEST_DETAIL)
           findings.wrong("detail", `must have at most ${LONGEST_DETAIL} characters, has ${detail.length}`);
         findings.throwIfAny();
@@ -431,7 +449,10 @@ function problemOf({ site, settings }: Pick<KeptSite, "site" | "settings">, sess
 function renamed(error: unknown, name: (field: string) => string): unknown {
   if (!(error instanceof WattslotError)) return error;
   const violations = error.violations.map(({ field, description }) => ({ field: name(field), description }));
-  return new WattslotError(error.code, error.message, { violations, cause: error });
+  const [first] = error.violations;
+  // The message begins with the first of them.
+  const message = !first?.field ? error.message : error.message.replace(first.field, name(first.field));
+  return new WattslotError(error.code, message, { violations, cause: error });
 }
 
 /** Throws where a session could not be planned at its site. */
@@ -538,9 +559,9 @@ function noSession(sessionId: string): WattslotError {
 }
 
 /** A series and its values, as they would be planned with. */
-function readSeriesRequest(request: PutSeriesRequest, site: Site): { values: TimeSeries } {
+function readSeriesRequest(request: PutSeriesRequest, site: Site): PutSeriesRequest {
   const findings = new Findings();
-  const { kind, circuitId, phase, values } = request;
+  const { kind, circuitId, phase, values, replace } = request;
   const isKnown = kind > 0 && Object.values(SeriesKind).some((one) => one === kind);
   if (!isKnown) findings.wrong("kind", kind === 0 ? "is required" : `unknown value ${kind}`);
   const isOnPhase = kind === SeriesKind.BASE_LOAD_A;
@@ -556,10 +577,10 @@ function readSeriesRequest(request: PutSeriesRequest, site: Site): { values: Tim
     kind === SeriesKind.CARBON_G_PER_KWH;
   if (isMoney && site.tariff === undefined)
     findings.wrong("kind", "the site has no tariff: put one with its currency first");
-  if (values === undefined) findings.wrong("values", "is required");
+  if (values === undefined && !replace) findings.wrong("values", "is required");
   findings.throwIfAny();
-  judgeValues(kind, values!);
-  return { values: values! };
+  if (values !== undefined) judgeValues(kind, values);
+  return request;
 }
 
 /** Throws where a series could not be planned with: it is read in the place that the kind says. */

@@ -222,11 +222,14 @@ export class Store {
     });
   }
 
-  /** Keeps a series as `merge` makes it of the one that is kept; it may be asked again. Throws NOT_FOUND. */
+  /**
+   * Keeps a series as `merge` makes it of the one that is kept, none where it makes none; it may be asked again. Throws
+   * NOT_FOUND.
+   */
   async putSeries(
     key: SiteKey,
     seriesKey: string,
-    merge: (kept: Uint8Array | undefined) => Uint8Array,
+    merge: (kept: Uint8Array | undefined) => Uint8Array | undefined,
     nowMs: number,
   ): Promise<void> {
     await this.#database.write((tx) =>
@@ -238,14 +241,22 @@ export class Store {
           .where((eb) => eb.and(ofSeries))
           .executeTakeFirst();
         const series = merge(kept?.series);
-        if (kept !== undefined && isSame(kept.series, series)) return { isDue: false, value: undefined };
-        await tx
-          .insertInto("series")
-          .values({ ...ofSeries, series })
-          .onConflict((conflict) =>
-            conflict.columns(["tenant", "site_id", "series_key"]).doUpdateSet({ series }),
-          )
-          .execute();
+        const isAsKept =
+          kept === undefined || series === undefined ? kept === series : isSame(kept.series, series);
+        if (isAsKept) return { isDue: false, value: undefined };
+        if (series === undefined)
+          await tx
+            .deleteFrom("series")
+            .where((eb) => eb.and(ofSeries))
+            .execute();
+        else
+          await tx
+            .insertInto("series")
+            .values({ ...ofSeries, series })
+            .onConflict((conflict) =>
+              conflict.columns(["tenant", "site_id", "series_key"]).doUpdateSet({ series }),
+            )
+            .execute();
         await this.#holdBack(tx, key);
         return { isDue: true, value: undefined };
       }),

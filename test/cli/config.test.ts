@@ -82,12 +82,13 @@ test("a database's URL that can't be read is refused without telling its passwor
     "postgres://u:50%@db/w",
     "db.example",
     "mysql://u@db/w",
+    "postgres://u:p@ss/w#rd@db/w",
   ]) {
     for (const command of ["config", "serve"]) {
       const { code, stdout, stderr } = await wattslot([command], "", { DATABASE_URL: url });
       expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
       expect(stderr).toMatch(/^DATABASE_URL: must be a URL such as postgres:.*%XX/);
-      expect(stderr).not.toMatch(/pa\/ss|50%@/);
+      expect(stderr).not.toMatch(/pa\/ss|50%@|w#rd/);
     }
   }
   const socket = "postgres:///wattslot?host=/var/run/postgresql";

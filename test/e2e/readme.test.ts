@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Engine } from "../../src/engine.ts";
 import { createMetrics } from "../../src/grpc/metrics.ts";
 import { type RunningServer, startServer } from "../../src/grpc/server.ts";
+import { connectSites } from "../../src/grpc/site-client.ts";
 import { wattslot } from "../support/command.ts";
 import { testEngine } from "../support/engine.ts";
 import { type Kept, keepSites } from "../support/kept.ts";
@@ -67,12 +68,28 @@ test("the client example type-checks, runs, and prints a profile for the charger
 });
 
 test("the example of a site that is remembered type-checks, runs, and prints the command for its charger", async () => {
-  const example = exampleWith("connectSites");
+  const example = exampleWith("putSession");
   writeFileSync(`${folder}/sites.ts`, example.replace("127.0.0.1:50051", `127.0.0.1:${server.port}`));
   const { stdout } = await compiled("sites");
   const [stationId, payloadJson] = stdout.trimEnd().split(" ");
   expect(stationId).toBe("CS1");
   expect(JSON.parse(payloadJson)).toMatchObject({ evseId: 1, chargingProfile: { transactionId: "tx" } });
+});
+
+test("the example of a CSMS that watches for ever type-checks and gets its commands", async () => {
+  const address = `127.0.0.1:${server.port}`;
+  const sites = connectSites(address);
+  const evse = { stationId: "CS7", evseId: 1 };
+  await sites.putSite({
+    site: { siteId: "watched", circuits: [{ circuitId: "grid", maxPowerW: 5000 }], evses: [evse] },
+  });
+  const session = { sessionId: "b", ...evse, transactionId: "tx", need: { $case: "energyWh", value: 9000 } };
+  await sites.putSession({ siteId: "watched", session } as Parameters<typeof sites.putSession>[0]);
+  sites.close();
+  const example = exampleWith('let cursor = ""').replace("127.0.0.1:50051", address);
+  // It has no end of its own.
+  writeFileSync(`${folder}/watch.ts`, example.replace("cursor = command.cursor;", "process.exit(0);"));
+  expect((await compiled("watch")).stdout).toMatch(/^CS7 \{.*"TxProfile"/);
 });
 
 test("the example of OCPP on its own type-checks, runs, and prints what its comments say", async () => {

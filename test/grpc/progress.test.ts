@@ -60,11 +60,27 @@ describe("kept series", () => {
       kept = spliced(kept, seriesFrom(n / 60 + (n % 7) / 3600, 60, [n]), at(n / 60));
     expect(kept.values.length).toBeLessThanOrEqual(50_000);
     expect(allowedAtW({ powerW: kept } as InstalledPlan, at(15.1))).toBe(900);
-    // A month ahead by the quarter, and a limit from an odd second on: one of both would be lost.
-    const month = seriesFrom(0, 900, Array<number>(30 * 96).fill(60_000));
-    expect(() => spliced(month, seriesFrom(14 + 443 / 3600, 3600, [4200]), at(14))).toThrow(
-      "values.start_time",
+    // A month ahead by the quarter, and a limit from an odd second on: the worst of what was kept in each step.
+    const month = seriesFrom(
+      0,
+      900,
+      Array.from({ length: 30 * 96 }, (_, n) => 60_000 + n),
     );
+    const odd = spliced(month, seriesFrom(14 + 443 / 3600, 900, [4200]), at(14), SeriesKind.MAX_POWER_W);
+    expect(odd.stepSeconds).toBe(900);
+    expect([14, 14.2, 14.5, 700].map((h) => allowedAtW({ powerW: odd } as InstalledPlan, at(h)))).toEqual([
+      60_055, 4200, 60_057, 62_799,
+    ]);
+    const load = spliced(month, seriesFrom(14 + 443 / 3600, 900, [4200]), at(14), SeriesKind.BASE_LOAD_W);
+    expect([14, 14.5].map((h) => allowedAtW({ powerW: load } as InstalledPlan, at(h)))).toEqual([
+      60_056, 60_058,
+    ]);
+    // What is to come for as long is all that counts: a wrong step is gone with it.
+    const wrong = spliced(undefined, seriesFrom(0, 7, [1, 2, 3]), at(0));
+    const right = seriesFrom(0, 3600, [1, 2, 3]);
+    expect(spliced(wrong, right, at(0.5))).toEqual(right);
+    const most = seriesFrom(0, 1, Array<number>(50_000).fill(1));
+    expect(() => spliced(most, seriesFrom(14, 1, Array<number>(50_000).fill(2)), at(0))).toThrow("replace");
     const day = seriesFrom(0, 900, Array<number>(96).fill(60_000));
     const curtailed = spliced(day, seriesFrom(14 + 443 / 3600, 3600, [4200]), at(14));
     expect(

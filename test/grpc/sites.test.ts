@@ -345,6 +345,31 @@ describe("progress", () => {
 });
 
 describe("series", () => {
+  test("that went wrong are told of, replaced and forgotten", async () => {
+    await sites.putSite({ site: { ...SITE, tariff: { currency: "EUR" } } });
+    const ofPrices = { siteId: "depot", kind: SeriesKind.PRICE_PER_KWH };
+    const startTime = new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS);
+    const from = (stepSeconds: number) => ({ startTime, stepSeconds, values: [0.2, 0.3] });
+    const far = await sites.putSeries({ ...ofPrices, values: from(36_000_000) });
+    expect(far.notices).toMatchObject([{ code: "SERIES_ENDS_LATE", field: "values.step_seconds" }]);
+    const right = await sites.putSeries({ ...ofPrices, values: from(3600), replace: true });
+    expect(right).toMatchObject({
+      series: { endTime: new Date(startTime.getTime() + 2 * HOUR_MS) },
+      notices: [],
+    });
+    await expect(sites.putSeries({ ...ofPrices, values: from(0) })).rejects.toThrow(
+      "invalid request: values.step_seconds must be",
+    );
+    await expect(sites.putSeries(ofPrices)).rejects.toThrow("values is required");
+    expect(await sites.putSeries({ ...ofPrices, replace: true })).toEqual({ series: undefined, notices: [] });
+    expect((await sites.getSite({ siteId: "depot" })).series).toEqual([]);
+    const text = { ...vehicle("A").session, departureTime: "2026-12-01T00:00:00Z" as never };
+    await expect(sites.putSession({ siteId: "depot", session: text })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("the request can't be written"),
+    });
+  });
+
   test("take the place of the site's, hour by hour", async () => {
     const startTime = new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS);
     await sites.putSite({ site: { ...SITE, tariff: { currency: "EUR" } } });

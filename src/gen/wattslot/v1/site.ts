@@ -275,16 +275,24 @@ export interface PutSeriesRequest {
   phase: Phase;
   /**
    * The values. Between what was kept and a later start the last kept value holds, and before the first of all the
-   * site's own. What is older than a day is forgotten. Where starts are on no common steps the kept steps become
-   * finer: RESOURCE_EXHAUSTED where that would be more than 50,000 values. Required.
+   * site's own. What is older than a day is forgotten. Where steps do not fit, those that are kept become finer.
+   * Required, unless `replace` is set.
    */
-  values: TimeSeries | undefined;
+  values:
+    | TimeSeries
+    | undefined;
+  /** Everything that was kept of this series is forgotten first. Without values the site's own hold again. */
+  replace: boolean;
 }
 
 /** The values are kept. */
 export interface PutSeriesResponse {
-  /** What is kept now. */
-  series: SeriesState | undefined;
+  /** What is kept now. Absent: nothing. */
+  series:
+    | SeriesState
+    | undefined;
+  /** Things that look wrong. */
+  notices: Notice[];
 }
 
 /** Keeps a vehicle's stay. */
@@ -1602,7 +1610,7 @@ export const DeleteSiteResponse: MessageFns<DeleteSiteResponse> = {
 };
 
 function createBasePutSeriesRequest(): PutSeriesRequest {
-  return { siteId: "", kind: 0, circuitId: "", phase: 0, values: undefined };
+  return { siteId: "", kind: 0, circuitId: "", phase: 0, values: undefined, replace: false };
 }
 
 export const PutSeriesRequest: MessageFns<PutSeriesRequest> = {
@@ -1621,6 +1629,9 @@ export const PutSeriesRequest: MessageFns<PutSeriesRequest> = {
     }
     if (message.values !== undefined) {
       TimeSeries.encode(message.values, writer.uint32(42).fork()).join();
+    }
+    if (message.replace !== false) {
+      writer.uint32(48).bool(message.replace);
     }
     return writer;
   },
@@ -1678,6 +1689,14 @@ export const PutSeriesRequest: MessageFns<PutSeriesRequest> = {
             message.values = TimeSeries.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.replace = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1702,18 +1721,22 @@ export const PutSeriesRequest: MessageFns<PutSeriesRequest> = {
     message.values = (object.values !== undefined && object.values !== null)
       ? TimeSeries.fromPartial(object.values)
       : undefined;
+    message.replace = object.replace ?? false;
     return message;
   },
 };
 
 function createBasePutSeriesResponse(): PutSeriesResponse {
-  return { series: undefined };
+  return { series: undefined, notices: [] };
 }
 
 export const PutSeriesResponse: MessageFns<PutSeriesResponse> = {
   encode(message: PutSeriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.series !== undefined) {
       SeriesState.encode(message.series, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.notices) {
+      Notice.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1739,6 +1762,14 @@ export const PutSeriesResponse: MessageFns<PutSeriesResponse> = {
             message.series = SeriesState.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.notices.push(Notice.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1759,6 +1790,7 @@ export const PutSeriesResponse: MessageFns<PutSeriesResponse> = {
     message.series = (object.series !== undefined && object.series !== null)
       ? SeriesState.fromPartial(object.series)
       : undefined;
+    message.notices = object.notices?.map((e) => Notice.fromPartial(e)) || [];
     return message;
   },
 };
