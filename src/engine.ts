@@ -466,7 +466,9 @@ function findPlan(
   const extracted = extract(program, powersOf(program, primal, safe));
   // A relaxation that there was no time to refine can be worth less than the safe plan.
   const isBest = isProved || evaluate(program, extracted) <= evaluate(program, safe);
-  const planned = isBest ? calm(steady(new Standing(program, extracted))) : safe;
+  // Where time is up, what is left of it is for the answer.
+  const settled = () => (leftMs() > 0 ? calm(steady(new Standing(program, extracted))) : extracted);
+  const planned = isBest ? settled() : safe;
   const unmerged = keep(program, planned);
   // What keeping installed plans costs is part of what the proof leaves open.
   const lost = unmerged === planned ? 0 : evaluate(program, unmerged) - evaluate(program, planned);

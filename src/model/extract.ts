@@ -166,6 +166,7 @@ export function bestRun(
   // A run that does not begin at once takes a period before it, beside its own and the end.
   const lastStart = maxPeriods > 2 ? end - 1 : first;
   const fitsW = hours.map((_, n) => Math.floor(fits(first + n) / stepPowerW + 1e-9) * stepPowerW);
+  const costs = hours.map((slotHours, n) => slotHours * program.pricing.slotCost(i, first + n));
   const stride = Math.ceil(hours.length / MAX_STARTS);
   for (let from = first; from <= lastStart; from += stride) {
     let spareW = maxPowerW;
@@ -175,7 +176,7 @@ export function bestRun(
       spareW = Math.min(spareW, fitsW[k - first]);
       if (spareW <= 0 || spareW < minPowerW) break;
       runHours += hours[k - first];
-      costHours += hours[k - first] * program.pricing.slotCost(i, k);
+      costHours += costs[k - first];
       const wantedW = Math.ceil(needWh / runHours / stepPowerW - 1e-6) * stepPowerW;
       const powerW = Math.min(Math.max(wantedW, minPowerW), spareW);
       const missingWh = Math.max(0, needWh - powerW * runHours);

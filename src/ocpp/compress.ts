@@ -99,30 +99,54 @@ function groupExactly(periods: readonly Period[], endMs: number, groupCount: num
 }
 
 function mergeCheapestNeighbours(periods: readonly Period[], endMs: number, targetCount: number): Period[] {
+  const count = periods.length;
   const starts = Float64Array.from(periods, (period) => period.atMs);
   const levels = Float64Array.from(periods, (period) => period.level);
-  let count = periods.length;
-  const endOf = (i: number) => (i + 1 < count ? starts[i + 1] : endMs);
+  // What is left is a list; a period is merged into the one before it. Entry `count` is the end.
+  const next = Int32Array.from({ length: count }, (_, i) => i + 1);
+  const previous = Int32Array.from({ length: count + 1 }, (_, i) => i - 1);
+  const endOf = (i: number) => (next[i] < count ? starts[next[i]] : endMs);
   /** Loss of merging period i with the next one: both come to what lies between each and 0. */
   const pairLoss = (i: number) => {
-    const level = between(levels[i], levels[i + 1]);
+    const j = next[i];
+    if (j === count) return Number.POSITIVE_INFINITY;
+    const level = between(levels[i], levels[j]);
     return (
       Math.abs(levels[i] - level) * (endOf(i) - starts[i]) +
-      Math.abs(levels[i + 1] - level) * (endOf(i + 1) - starts[i + 1])
+      Math.abs(levels[j] - level) * (endOf(j) - starts[j])
     );
   };
-  const losses = Float64Array.from({ length: count - 1 }, (_, i) => pairLoss(i));
-  while (count > targetCount) {
-    let cheapest = 0;
-    for (let i = 1; i < count - 1; i++) if (losses[i] < losses[cheapest]) cheapest = i;
-    levels[cheapest] = between(levels[cheapest], levels[cheapest + 1]);
-    for (const column of [starts, levels]) column.copyWithin(cheapest + 1, cheapest + 2, count);
-    losses.copyWithin(cheapest, cheapest + 1, count - 1);
-    count--;
-    if (cheapest > 0) losses[cheapest - 1] = pairLoss(cheapest - 1);
-    if (cheapest < count - 1) losses[cheapest] = pairLoss(cheapest);
+  const losses = Float64Array.from({ length: count }, (_, i) => pairLoss(i));
+  // The cheapest of each block is kept, so that neither finding the cheapest of all nor a change looks at all.
+  const blockLength = Math.ceil(Math.sqrt(count));
+  const cheapestIn = (block: number) => {
+    let cheapest = block * blockLength;
+    const end = Math.min(count, cheapest + blockLength);
+    for (let i = cheapest + 1; i < end; i++) if (losses[i] < losses[cheapest]) cheapest = i;
+    return cheapest;
+  };
+  const cheapests = Int32Array.from({ length: Math.ceil(count / blockLength) }, (_, block) =>
+    cheapestIn(block),
+  );
+  const setLoss = (i: number, loss: number) => {
+    losses[i] = loss;
+    const block = Math.floor(i / blockLength);
+    cheapests[block] = cheapestIn(block);
+  };
+  for (let left = count; left > targetCount; left--) {
+    let cheapest = cheapests[0];
+    for (const i of cheapests) if (losses[i] < losses[cheapest]) cheapest = i;
+    const gone = next[cheapest];
+    levels[cheapest] = between(levels[cheapest], levels[gone]);
+    next[cheapest] = next[gone];
+    previous[next[gone]] = cheapest;
+    setLoss(gone, Number.POSITIVE_INFINITY);
+    setLoss(cheapest, pairLoss(cheapest));
+    if (previous[cheapest] >= 0) setLoss(previous[cheapest], pairLoss(previous[cheapest]));
   }
-  return Array.from(starts.subarray(0, count), (atMs, i) => ({ atMs, level: levels[i] }));
+  const merged: Period[] = [];
+  for (let i = 0; i < count; i = next[i]) merged.push({ atMs: starts[i], level: levels[i] });
+  return merged;
 }
 
 /** Integral over time of what `lower` leaves out of `upper`, in level times milliseconds. */
