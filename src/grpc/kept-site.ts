@@ -2,7 +2,7 @@ import type { Notice } from "../domain/problem.ts";
 import {
   ChargingProfilePurpose,
   InstalledPlan,
-  OptimizeRequest,
+  type OptimizeRequest,
   ProfileCommand,
   Session,
   Site,
@@ -11,7 +11,6 @@ import {
 } from "../gen/wattslot/v1/optimizer.ts";
 import { type EvseState, PlanSettings, type SessionState } from "../gen/wattslot/v1/site.ts";
 import type { CommandRow, EvseRow, Outdated, SessionRow, SiteInputs } from "../store/store.ts";
-import { toProblem } from "./convert.ts";
 import { seriesName, withSeries } from "./kept-series.ts";
 import {
   begunBy,
@@ -49,7 +48,7 @@ export interface KeptSession {
   ofTransaction: InstalledPlan | undefined;
   /** What was sent last may not have reached its charger: it has to be told again. */
   isUntold: boolean;
-  /** Nobody knows what its charger allows it: all it has, or nothing. */
+  /** It has refused or not answered, and accepted nothing for this vehicle: nobody knows what it allows it. */
   isUnknown: boolean;
 }
 
@@ -113,7 +112,6 @@ export function readKept(
       leftovers.filter((one) => isAt(one, of)),
       outdated,
     );
-  const highestOf = unknown.size > 0 ? highestPowersOf(site, nowMs) : new Map<string, number>();
   return {
     site,
     settings: PlanSettings.decode(row.settings),
@@ -138,13 +136,12 @@ export function readKept(
           outdated,
         );
       const isUnknown = accepted === undefined && unknown.has(placeKey(one));
-      const otherwiseW = place?.fallbackPowerW ?? (isUnknown ? highestOf.get(placeKey(one)) : 0) ?? 0;
       let allowed = accepted;
       let ofTransaction: InstalledPlan | undefined;
       for (const { plan, isForAll } of here) {
         if (!isForAll) ofTransaction = ofTransaction === undefined ? plan : higherOf(ofTransaction, plan);
         if (plan !== accepted)
-          allowed = { ...higherOf(allowed ?? otherwiseW, plan), sessionId: one.session_id };
+          allowed = { ...higherOf(allowed ?? place?.fallbackPowerW ?? 0, plan), sessionId: one.session_id };
       }
       return {
         row: one,
@@ -154,7 +151,7 @@ export function readKept(
         accepted,
         allowed,
         ofTransaction,
-        isUntold: own.at(-1)?.hasFailed === true,
+        isUntold: isUnknown || own.at(-1)?.hasFailed === true,
         isUnknown,
       };
     }),
@@ -163,24 +160,6 @@ export function readKept(
 
 function isAt(one: Held, { stationId, evseId }: Site["evses"][number]): boolean {
   return one.stationId === stationId && one.evseId === evseId;
-}
-
-/** The most that each charger can give, W, by its station and EVSE in JSON. */
-function highestPowersOf(site: Site, nowMs: number): Map<string, number> {
-  // What a charger counts with of which nothing is known.
-  const evses = site.evses.map((evse) => ({
-    ...evse,
-    isOffline: true,
-    fallbackPowerW: undefined,
-    uncontrolledPowerW: undefined,
-  }));
-  const read = toProblem(OptimizeRequest.fromPartial({ site: { ...site, evses } }), nowMs).site.evses;
-  return new Map(
-    read.map(({ stationId, evseId, fallbackPowerW }) => [
-      JSON.stringify([stationId, evseId]),
-      fallbackPowerW,
-    ]),
-  );
 }
 
 /** Has the newest of many unanswered commands of one kind stand for all: a charger that is silent for days is told often. */

@@ -37,7 +37,7 @@ test("a token lets its bearer in until it is revoked", async () => {
     expect(await wattslot(args)).toEqual({
       code: 1,
       stdout: "",
-      stderr: "wattslot: a token is missing: send authorization: Bearer <token>\n",
+      stderr: `wattslot: 127.0.0.1:${served.port} lets in who has a token: give --token or WATTSLOT_TOKEN\n`,
     });
     expect(await wattslot(["token", "revoke", token.slice(4, 12), "--tokens", file])).toMatchObject({
       code: 0,

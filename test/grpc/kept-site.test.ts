@@ -190,18 +190,15 @@ describe("what a charger may hold", () => {
     expect(isUnknown({ ...accepted("before", [9000]), unreachable_until_ms: -1 })).toBe(true);
     expect(isUnknown(accepted("before", [9000]))).toBe(false);
     expect(isUnknown({ ...accepted("a", [9000]), unreachable_until_ms: -1 })).toBe(false);
-    // Told meanwhile and without an answer: as much as it has, or as it gives anyone.
+    // Told meanwhile and without an answer: it counts with what it was told, and is told again before others are raised.
     const refused = { ...accepted("a", []), ...nothing };
     const pending = {
       evses: [refused],
       unsure: [{ ...unanswered(2, "a", [4000, 0]), state: "delivered" as const }],
     };
     const { sessions, request } = planned([vehicle("a")], pending);
-    expect(sessions[0].isUnknown).toBe(true);
-    expect(request.installedPlans[0].powerW?.values).toEqual([22_080, 22_080]);
-    const evse = { stationId: "CS1", evseId: 1, maxCurrentA: 32, fallbackPowerW: 5000 };
-    const known = planned([vehicle("a")], pending, { evses: [evse] });
-    expect(known.request.installedPlans[0].powerW?.values).toEqual([5000, 5000]);
+    expect(sessions[0]).toMatchObject({ isUnknown: true, isUntold: true });
+    expect(request.installedPlans[0].powerW?.values).toEqual([4000, 0]);
   });
 
   test("is not what it was told to take out of a vehicle, once it is put as one that can't", () => {
