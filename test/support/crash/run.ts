@@ -354,14 +354,19 @@ async function comeAndGo(world: World, site: SimulatedSite, charger: Charger): P
   }
 }
 
-/** Waits until nothing is due at a site and every command is answered. */
+/** Waits until nothing is due at a site, every command is answered and no charger is waited for. */
 async function rest({ servers }: World, { siteId }: SimulatedSite): Promise<void> {
-  for (;;) {
-    const { sites } = await servers.call((client, options) => client.listSites({}, options));
+  const areReachable = async () => {
     const { evses } = await servers.call((client, options) => client.getSite({ siteId }, options));
+    return evses.every(({ unreachableUntilTime }) => unreachableUntilTime === undefined);
+  };
+  for (;;) {
+    // Looked at before and after: a charger that is tried again makes its site due.
+    const wereReachable = await areReachable();
+    const { sites } = await servers.call((client, options) => client.listSites({}, options));
     const site = sites.find((one) => one.siteId === siteId);
-    const isReachable = evses.every(({ unreachableUntilTime }) => unreachableUntilTime === undefined);
-    if (site !== undefined && !site.isDue && site.openCommandCount === 0 && isReachable) return;
+    const isDone = site !== undefined && !site.isDue && site.openCommandCount === 0;
+    if (wereReachable && isDone && (await areReachable())) return;
     await sleep(100);
   }
 }
