@@ -157,8 +157,8 @@ export function checkDatabaseUrl(url: string | undefined, name: string): void {
 }
 
 /**
- * Prints what `serve` would run with as JSON, spans as they are given, secrets as ***, null where nothing is set. Throws INVALID_ARGUMENT
- * where `serve` would not start with it; starts nothing.
+ * Prints what `serve` would run with as JSON, spans as they are given, secrets as ***, null where nothing is set. Throws
+ * INVALID_ARGUMENT where `serve` would not start with it; starts nothing.
  */
 export function printConfig(options: Config, command: Command): void {
   const nameOf = namesOf(command);

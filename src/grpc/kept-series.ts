@@ -135,15 +135,11 @@ export function withSeries(
   const made = { ...site, circuits: site.circuits.map((circuit) => ({ ...circuit })) };
   for (const { kind, circuitId, phase, values } of kept) {
     const circuit = made.circuits.find((one) => one.circuitId === circuitId);
+    const { stepSeconds } = values;
     const { startMs } = spanOf(values);
-    const always = (value: number): TimeSeries => ({
-      startTime: new Date(
-        startMs -
-          Math.ceil(Math.max(0, startMs - nowMs) / values.stepSeconds / 1000) * values.stepSeconds * 1000,
-      ),
-      stepSeconds: values.stepSeconds,
-      values: [value],
-    });
+    const aheadSteps = Math.ceil(Math.max(0, startMs - nowMs) / (stepSeconds * 1000));
+    const begin = new Date(startMs - aheadSteps * stepSeconds * 1000);
+    const always = (value: number): TimeSeries => ({ startTime: begin, stepSeconds, values: [value] });
     const from = (own: TimeSeries | undefined) => begun(values, own, nowMs, kind);
     if (kind === SeriesKind.PV_POWER_W) made.pvPowerW = from(made.pvPowerW ?? always(0));
     else if (isOfCircuit(kind)) {

@@ -66,8 +66,8 @@ export interface KeptSite {
 
 /** A profile that a charger may be holding. */
 interface Held {
-  stationId: string;
-  evseId: number;
+  /** Its EVSE's. */
+  place: string;
   sessionId: string;
   plan: InstalledPlan;
   /** It does not end with its transaction. */
@@ -92,26 +92,24 @@ export function readKept(
   const site = withSeries(Site.decode(row.site), kept, nowMs);
   const held = [...evses.filter(({ installed }) => installed.length > 0), ...unsure].map(heldOf);
   const outdated: Outdated = { commandIds: [], folded: [] };
-  const placeKey = ({ station_id, evse_id }: { station_id: string; evse_id: number }) =>
-    JSON.stringify([station_id, evse_id]);
   // They have refused, or not answered, the vehicle that is there.
   const unknown = new Set(
     evses
       .filter((one) => one.installed.length === 0 || one.unreachable_until_ms !== 0)
-      .map((one) => placeKey(one)),
+      .map((one) => placeOf(one.station_id, one.evse_id)),
   );
-  const isThere = new Set(
-    sessions.map((one) => JSON.stringify([one.station_id, one.evse_id, one.session_id])),
+  const placeOfSession = new Map(
+    sessions.map((one) => [one.session_id, placeOf(one.station_id, one.evse_id)]),
   );
-  const isOver = (one: Held) => !isThere.has(JSON.stringify([one.stationId, one.evseId, one.sessionId]));
+  const isOver = (one: Held) => placeOfSession.get(one.sessionId) !== one.place;
   for (const one of held)
     if (isOver(one) && !one.isForAll && one.hasFailed) outdated.commandIds.push(one.commandId);
   const leftovers = held.filter((one) => one.isForAll && isOver(one));
-  for (const of of site.evses)
-    fold(
-      leftovers.filter((one) => isAt(one, of)),
-      outdated,
-    );
+  for (const { stationId, evseId } of site.evses) {
+    const place = placeOf(stationId, evseId);
+    const left = leftovers.filter((one) => one.place === place);
+    fold(left, outdated);
+  }
   return {
     site,
     settings: PlanSettings.decode(row.settings),
@@ -120,34 +118,33 @@ export function readKept(
     leftovers,
     sessions: sessions.map((one) => {
       const session = Session.decode(one.session);
+      const place = placeOf(one.station_id, one.evse_id);
       const here = held.filter(
-        ({ stationId, evseId, sessionId, isForAll, transactionId }) =>
-          stationId === one.station_id &&
-          evseId === one.evse_id &&
+        ({ place: at, sessionId, isForAll, transactionId }) =>
+          at === place &&
           // A profile of another transaction has ended with it.
           (isForAll || (sessionId === one.session_id && transactionId === session.transactionId)),
       );
       const own = here.filter(({ sessionId }) => sessionId === one.session_id);
       const accepted = own.find(({ isAccepted }) => isAccepted)?.plan;
-      const place = site.evses.find((of) => of.stationId === one.station_id && of.evseId === one.evse_id);
-      for (const isForAll of [true, false])
-        fold(
-          own.filter((each) => each.isForAll === isForAll),
-          outdated,
-        );
-      const isUnknown = accepted === undefined && unknown.has(placeKey(one));
+      const evse = site.evses.find(({ stationId, evseId }) => placeOf(stationId, evseId) === place);
+      for (const kind of [true, false]) {
+        const ofKind = own.filter(({ isForAll }) => isForAll === kind);
+        fold(ofKind, outdated);
+      }
+      const isUnknown = accepted === undefined && unknown.has(place);
       let allowed = accepted;
       let ofTransaction: InstalledPlan | undefined;
       for (const { plan, isForAll } of here) {
         if (!isForAll) ofTransaction = ofTransaction === undefined ? plan : higherOf(ofTransaction, plan);
         if (plan !== accepted)
-          allowed = { ...higherOf(allowed ?? place?.fallbackPowerW ?? 0, plan), sessionId: one.session_id };
+          allowed = { ...higherOf(allowed ?? evse?.fallbackPowerW ?? 0, plan), sessionId: one.session_id };
       }
       return {
         row: one,
         session,
         progress: JSON.parse(one.progress) as Progress,
-        efficiency: place?.efficiency ?? (place?.supply === Supply.DC ? 0.95 : 0.9),
+        efficiency: evse?.efficiency ?? (evse?.supply === Supply.DC ? 0.95 : 0.9),
         accepted,
         allowed,
         ofTransaction,
@@ -158,8 +155,9 @@ export function readKept(
   };
 }
 
-function isAt(one: Held, { stationId, evseId }: Site["evses"][number]): boolean {
-  return one.stationId === stationId && one.evseId === evseId;
+/** What tells the EVSEs of a site apart. */
+function placeOf(stationId: string, evseId: number): string {
+  return JSON.stringify([stationId, evseId]);
 }
 
 /** Has the newest of many unanswered commands of one kind stand for all: a charger that is silent for days is told often. */
@@ -175,8 +173,7 @@ function fold(all: readonly Held[], { commandIds, folded }: Outdated): void {
 function heldOf(row: EvseRow | CommandRow): Held {
   const profile = ProfileCommand.decode(row.command).chargingProfile;
   return {
-    stationId: row.station_id,
-    evseId: row.evse_id,
+    place: placeOf(row.station_id, row.evse_id),
     sessionId: row.session_id,
     plan: InstalledPlan.decode(row.installed),
     isForAll: profile?.chargingProfilePurpose === ChargingProfilePurpose.TX_DEFAULT_PROFILE,
@@ -255,11 +252,10 @@ export function requestOf(
   const notices: Notice[] = [];
   const tell = (code: string, sessionId: string, message: string) =>
     notices.push({ code, field: `sessions[${sessionId}]`, message });
-  const keyOf = ({ stationId, evseId }: { stationId: string; evseId: number }) =>
-    JSON.stringify([stationId, evseId]);
+  const keyOf = ({ stationId, evseId }: { stationId: string; evseId: number }) => placeOf(stationId, evseId);
   const unreachable = new Set(
     evses.flatMap(({ station_id, evse_id, unreachable_until_ms }) =>
-      unreachable_until_ms > nowMs ? [JSON.stringify([station_id, evse_id])] : [],
+      unreachable_until_ms > nowMs ? [placeOf(station_id, evse_id)] : [],
     ),
   );
   const uncontrolled = new Set(
@@ -272,7 +268,7 @@ export function requestOf(
   const heldW = new Map<string, number>();
   const hold = (place: string, plan: InstalledPlan) =>
     heldW.set(place, Math.max(heldW.get(place) ?? 0, highestFromW(plan, nowMs)));
-  for (const { plan, ...one } of leftovers) hold(keyOf(one), plan);
+  for (const { plan, place } of leftovers) hold(place, plan);
   for (const kept of sessions) {
     const { session, progress, row } = kept;
     const { sessionId } = session;

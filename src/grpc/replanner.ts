@@ -43,9 +43,10 @@ const PRUNED_AT_ONCE = 500;
 const MOST_ATTEMPTS = 8;
 /** Until a site is planned again that changed too often, or that there was no thread for. */
 const BUSY_MS = 1000;
-const IN_OTHER_HANDS = "another process or call is planning it";
 /** And one that only has a safe plan. */
 const FALLBACK_MS = 60_000;
+/** In place of what came of a site: another process or call is planning it. */
+const IN_OTHER_HANDS = "in other hands";
 
 /** Plans the sites of a store as they become due, in this process; others may do the same with the same store. */
 export class Replanner {
@@ -227,7 +228,7 @@ export class Replanner {
     const inputs = await store.inputsOf(key);
     const startMs = Date.now();
     const kept = readKept(inputs, startMs);
-    const { problem, request, sessions, notices } = problemOf(kept, startMs);
+    const { problem, request, sessions, notices } = plannable(kept, startMs);
     for (const session of problem.sessions) {
       const { progress, isUntold } = sessions.find(
         ({ session: one }) => one.sessionId === session.sessionId,
@@ -266,7 +267,7 @@ function sessionsOf({ sessions, installedPlans, site }: OptimizeRequest, field: 
 }
 
 /** A kept site as a problem. Vehicles that make it one that can't be planned are left out, and the others are planned. */
-function problemOf(kept: KeptSite, startMs: number) {
+function plannable(kept: KeptSite, startMs: number) {
   for (const leftOut = new Map<string, string>(); ; ) {
     const made = requestOf(kept, startMs, leftOut);
     try {

@@ -583,21 +583,24 @@ function readSeriesRequest(request: PutSeriesRequest, site: Site): PutSeriesRequ
   return request;
 }
 
+/** ISO 4217's code where there is no currency. */
+const NO_CURRENCY = "XXX";
+
 /** Throws where a series could not be planned with: it is read in the place that the kind says. */
 function judgeValues(kind: number, values: TimeSeries): void {
   const circuit = { circuitId: "grid" };
   const atMs = values.startTime?.getTime() ?? Number.NaN;
   const place: Readonly<Record<number, [Partial<Site>, string]>> = {
     [SeriesKind.PRICE_PER_KWH]: [
-      { tariff: { currency: "XXX", energyPrice: { $case: "pricePerKwh", value: values } } as never },
+      { tariff: { currency: NO_CURRENCY, energyPrice: { $case: "pricePerKwh", value: values } } as never },
       "site.tariff.price_per_kwh",
     ],
     [SeriesKind.EXPORT_PRICE_PER_KWH]: [
-      { tariff: { currency: "XXX", exportPricePerKwh: values } as never },
+      { tariff: { currency: NO_CURRENCY, exportPricePerKwh: values } as never },
       "site.tariff.export_price_per_kwh",
     ],
     [SeriesKind.CARBON_G_PER_KWH]: [
-      { tariff: { currency: "XXX", carbonGPerKwh: values } as never },
+      { tariff: { currency: NO_CURRENCY, carbonGPerKwh: values } as never },
       "site.tariff.carbon_g_per_kwh",
     ],
     [SeriesKind.PV_POWER_W]: [{ pvPowerW: values }, "site.pv_power_w"],

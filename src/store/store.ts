@@ -475,8 +475,8 @@ export class Store {
 
   /**
    * Keeps a plan that was made of a site as it was, and releases its first wave. Resolves with the plan's revision;
-   * with undefined, and nothing is kept, where the site has another revision by now. What older plans wanted to tell chargers and was
-   * not sent is forgotten.
+   * with undefined, and nothing is kept, where the site has another revision by now. What older plans wanted to tell
+   * chargers and was not sent is forgotten.
    */
   async savePlan(
     { tenant, siteId }: SiteKey,
